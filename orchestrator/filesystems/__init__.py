@@ -1,0 +1,1 @@
+"""Files by URI: local paths, `s3://`, `http(s)://`. Knows nothing of workflows."""

@@ -1,0 +1,114 @@
+"""The port of the store. Every write of the engine is made under a lease and carries its epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from orchestrator.model.records import (
+    AttemptRecord,
+    CallRecord,
+    EventRecord,
+    FactRecord,
+    Record,
+    SubmissionRecord,
+    WorkflowRecord,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write to one root workflow, until it is lost. Every claim raises the epoch."""
+
+    root_id: str
+    owner: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """All that is known of one root workflow: what a restart replays from."""
+
+    workflows: tuple[WorkflowRecord, ...]  # the root first
+    calls: tuple[CallRecord, ...]
+    attempts: tuple[AttemptRecord, ...]
+    submissions: tuple[SubmissionRecord, ...]
+    facts: tuple[FactRecord, ...]
+
+
+class Store(Protocol):
+    """Raises `errors.StoreUnavailable`, `errors.NotFound`, `errors.LeaseLost`."""
+
+    def migrate(self) -> None:
+        """Bring the schema up to date; safe when several processes do so at once."""
+
+    def put_bundle(self, digest: str, files: Mapping[str, str]) -> None:
+        """Keep a source bundle by its sha256; the same bundle twice is kept once."""
+
+    def bundle(self, digest: str) -> Mapping[str, str]:
+        """File name -> text. The entry whose name is `""` names the main file."""
+
+    def create(self, workflow: WorkflowRecord) -> None:
+        """A new root workflow, state Submitted or On Hold."""
+
+    def workflow(self, workflow_id: str) -> WorkflowRecord:
+        """One workflow by its whole id."""
+
+    def matching(self, id_prefix: str) -> Sequence[WorkflowRecord]:
+        """Root workflows whose id starts so, newest first; `""` is all. At most 100."""
+
+    def claim(
+        self, owner: str, lease_seconds: float, limit: int, root_id: str | None = None
+    ) -> Sequence[Lease]:
+        """Take leases of unfinished root workflows (not On Hold) that nobody holds, oldest first.
+
+        With `root_id`, of that one only. A lease not renewed for its seconds is free to take.
+        """
+
+    def steal(
+        self, owner: str, lease_seconds: float, root_id: str, dead_owner: str
+    ) -> Lease | None:
+        """Take the lease although it has not run out: the caller knows that `dead_owner` is dead.
+
+        None when somebody else holds it by now.
+        """
+
+    def holder(self, root_id: str) -> str | None:
+        """The owner of the lease, if it is held."""
+
+    def renew(self, leases: Iterable[Lease], lease_seconds: float) -> Sequence[Lease]:
+        """Extend leases; the answer lists those that are lost."""
+
+    def release(self, lease: Lease) -> None:
+        """Give a lease back."""
+
+    def journal(self, lease: Lease) -> Journal:
+        """Everything of the lease's root workflow."""
+
+    def write(self, lease: Lease, records: Iterable[Record]) -> None:
+        """Insert or replace all records in one transaction; events are appended.
+
+        Raises `errors.LeaseLost`, writing nothing, when the lease's epoch is not the current one.
+        A later record of the same key in one call wins.
+        """
+
+    def events(
+        self, root_id: str, after: int = 0, limit: int = 1000
+    ) -> Sequence[tuple[int, EventRecord]]:
+        """Events by growing number, those after `after`."""
+
+    def calls(self, workflow_id: str) -> Sequence[CallRecord]:
+        """The calls of one workflow, by id."""
+
+    def attempts(self, workflow_id: str) -> Sequence[AttemptRecord]:
+        """The attempts of one workflow, by call and attempt."""
+
+    def put_command(self, root_id: str, kind: str, detail: str = "{}") -> int:
+        """Ask the lease holder for something (abort ...), from any door. The answer numbers it."""
+
+    def take_commands(self, lease: Lease) -> Sequence[tuple[int, str, str]]:
+        """Commands for this workflow not yet taken: (number, kind, detail). Marks them taken."""
+
+    def close(self) -> None:
+        """Close connections."""

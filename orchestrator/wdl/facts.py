@@ -1,0 +1,57 @@
+"""Facts: what is known about files, so that evaluation needs no I/O and a replay sees the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from orchestrator.model.records import FactRecord
+
+Kind = Literal["stat", "content", "listing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A fact that an expression needs."""
+
+    kind: Kind
+    uri: str
+
+
+class NeedFacts(Exception):
+    """Evaluation stopped: fetch these facts, pin them, evaluate again."""
+
+    def __init__(self, wants: Iterable[Want]) -> None:
+        self.wants = frozenset(wants)
+        super().__init__(", ".join(f"{w.kind} of {w.uri}" for w in sorted(self.wants, key=str)))
+
+
+class Facts:
+    """The pinned facts of one root workflow. First writer wins: a fact never changes."""
+
+    def __init__(self, records: Iterable[FactRecord] = ()) -> None:
+        self._known: dict[tuple[str, str], FactRecord] = {}
+        for record in records:
+            self.add(record)
+
+    def add(self, record: FactRecord) -> bool:
+        """Pin a fact; False when it was pinned already."""
+        return self._known.setdefault((record.kind, record.uri), record) is record
+
+    def get(self, kind: Kind, uri: str) -> FactRecord:
+        """The fact. Raises NeedFacts where it is not known; `.exists` tells whether it is there."""
+        try:
+            return self._known[kind, uri]
+        except KeyError:
+            raise NeedFacts([Want(kind, uri)]) from None
+
+    def peek(self, kind: Kind, uri: str) -> FactRecord | None:
+        """The fact if it is known."""
+        return self._known.get((kind, uri))
+
+    def listing(self, uri: str) -> list[tuple[str, int, str | None]]:
+        """(relative path, size, etag) of everything below a directory. Raises NeedFacts."""
+        record = self.get("listing", uri)
+        return [(path, size, etag) for path, size, etag in json.loads(record.content or b"[]")]
