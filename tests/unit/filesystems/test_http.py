@@ -1,0 +1,169 @@
+"""Servers of all manners: no HEAD, no length, broken off, redirected to where nobody may go."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from orchestrator import errors
+from orchestrator.filesystems.http import HttpFilesystem, shown
+
+
+class _Server(http.server.BaseHTTPRequestHandler):
+    seen: ClassVar[list[str]] = []
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        if self.path.startswith("/presigned"):
+            self._answer(403)
+        elif self.path.startswith("/status/"):
+            self._answer(int(self.path.partition("?")[0].rpartition("/")[2]))
+        else:
+            self._answer(200, {} if self.path == "/unsized" else {"Content-Length": "5"})
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/presigned"):
+            self._answer(200, {"Content-Length": "5", "ETag": '"abc"'}, b"hello")
+        elif self.path.startswith("/status/"):
+            self._answer(
+                int(self.path.partition("?")[0].rpartition("/")[2]), {"Content-Length": "0"}
+            )
+        elif self.path == "/unsized":
+            self._answer(200, {}, b"hello")
+        elif self.path == "/short":
+            self._answer(200, {"Content-Length": "100"}, b"hello")
+        elif self.path == "/metadata":
+            self._answer(302, {"Location": "http://[::ffff:169.254.1.1]/", "Content-Length": "0"})
+        elif self.path == "/file":
+            self._answer(302, {"Location": "file:///etc/passwd", "Content-Length": "0"})
+
+    def _answer(
+        self, status: int, headers: dict[str, str] | None = None, body: bytes = b""
+    ) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def base() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Server) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+WEB = HttpFilesystem(timeout_seconds=5)
+
+
+def test_a_server_that_refuses_head_is_asked_with_get(base: str) -> None:
+    stat = WEB.stat(f"{base}/presigned?X-Amz-Signature=s")
+    assert (stat.size, stat.etag) == (5, "abc")
+
+
+def test_a_size_that_no_header_tells_is_counted(base: str) -> None:
+    assert WEB.stat(f"{base}/unsized").size == 5
+    assert WEB.read(f"{base}/unsized", 5) == b"hello"
+
+
+def test_a_body_that_breaks_off_is_never_taken_for_whole(base: str, tmp_path: Path) -> None:
+    with pytest.raises(errors.TryLater):
+        WEB.read(f"{base}/short", 1000)
+    with pytest.raises(errors.TryLater):
+        WEB.download(f"{base}/short", str(tmp_path / "copy"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (404, errors.NotFound),
+        (410, errors.NotFound),
+        (401, errors.NotAllowed),
+        (403, errors.NotAllowed),
+        (429, errors.TryLater),
+        (500, errors.TryLater),
+        (503, errors.TryLater),
+    ],
+)
+def test_answers_become_errors(
+    base: str, status: int, expected: type[errors.OrchestratorError]
+) -> None:
+    for call in (
+        lambda: WEB.stat(f"{base}/status/{status}"),
+        lambda: WEB.read(f"{base}/status/{status}", 10),
+    ):
+        with pytest.raises(errors.OrchestratorError) as caught:
+            call()
+        assert type(caught.value) is expected
+
+
+def test_a_query_is_never_shown(base: str) -> None:
+    with pytest.raises(errors.NotFound) as caught:
+        WEB.stat(f"{base}/status/404?X-Amz-Signature=sesame")
+    assert "sesame" not in str(caught.value)
+    assert "status/404" in str(caught.value)
+    assert "sesame" not in shown("https://me:sesame@host/path?a=sesame#sesame")
+
+
+def test_no_redirect_leads_to_files_of_this_machine(base: str) -> None:
+    with pytest.raises(errors.NotAllowed):
+        WEB.read(f"{base}/file", 10_000)
+
+
+def test_link_local_addresses_are_never_talked_to(
+    base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address that counts is the one connected to, whatever name or redirect led there."""
+    import orchestrator.filesystems.http as module
+
+    class Connected:
+        def __init__(self, address: str) -> None:
+            self.address, self.closed = address, False
+
+        def getpeername(self) -> tuple[str, int]:
+            return self.address, 80
+
+        def close(self) -> None:
+            self.closed = True
+
+    for address in ("169.254.169.254", "169.254.170.2", "::ffff:169.254.169.254", "fe80::1%eth0",
+                    "fd00:ec2::254"):  # fmt: skip
+        connected: Any = Connected(address)
+        with pytest.raises(module._LinkLocal):
+            module._refuse_link_local(connected)
+        assert connected.closed
+    module._refuse_link_local(Connected("10.0.0.1"))  # type: ignore[arg-type]
+
+    def refuse(connected: Any) -> None:
+        connected.close()
+        raise module._LinkLocal("169.254.169.254")
+
+    monkeypatch.setattr(module, "_refuse_link_local", refuse)
+    with pytest.raises(errors.NotAllowed, match=r"169\.254\.169\.254"):
+        WEB.read(f"{base}/unsized", 10)
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://", "http://me:sesame@host/x", "http://[::1/x", "http://h:x/"]
+)
+def test_what_is_no_url_is_invalid(uri: str) -> None:
+    with pytest.raises(errors.InvalidInputs) as caught:
+        WEB.stat(uri)
+    assert "sesame" not in str(caught.value)
+
+
+def test_a_server_that_is_not_there_is_tried_later() -> None:
+    with pytest.raises(errors.TryLater, match="refused"):
+        WEB.read("http://127.0.0.1:9/x", 10)
