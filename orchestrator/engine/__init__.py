@@ -1,0 +1,13 @@
+"""The order of things: ready -> group -> submit -> judge -> retry or finish; recovery.
+
+    coordinator    the loop: one thread, fed by a queue; commits, then hands effects on
+    run            one root workflow in memory: events in, records and effects out. No I/O
+    dispatcher     ready attempts -> submissions
+    judgement      a finished job -> success, or a failure with its code
+    retry          a failure -> another attempt, or the end of the call
+    effects        what the pool does for the engine: fetch, submit, find, revoke, cancel
+    tenure         the lease in time: heartbeat, who owns it, whether one may still act
+
+Knows no boto3, SQL, HTTP, HOCON and no class of miniwdl. Doors (CLI, API) read the store and
+write command rows.
+"""

@@ -1,0 +1,411 @@
+"""The engine's loop: one thread that owns all state, fed by a queue.
+
+A turn: take the events that came, let every run they touch evaluate for a slice of time, turn ready
+attempts into submissions, commit each run's records in one transaction, then hand its effects to
+the pool. Nothing here waits for I/O but the commit.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from orchestrator import errors
+from orchestrator.backends.base import Backend, Change
+from orchestrator.engine import events
+from orchestrator.engine.effects import Effects
+from orchestrator.engine.run import Effect, Find, Progress, Run, RunSettings, Submit
+from orchestrator.engine.tenure import Heartbeat, Tenure, this_process
+from orchestrator.filesystems.base import Filesystems
+from orchestrator.model.records import Record, WorkflowRecord
+from orchestrator.model.states import WorkflowState
+from orchestrator.store.base import Lease, Store
+from orchestrator.wdl.document import Document
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """How the engine works. `runs`: backend name -> what its runs need to know."""
+
+    default_backend: str
+    runs: Mapping[str, RunSettings]
+    owner: str = field(default_factory=this_process)
+    lease_seconds: float = 60.0
+    slice_seconds: float = 0.05
+    command_poll_seconds: float = 1.0
+    job_limits: Mapping[str, int] = field(default_factory=dict)  # backend -> jobs at once
+    workers: int = 16
+    read_limit_bytes: int = 128 * 1024**2
+
+
+@dataclass(slots=True)
+class _Active:
+    """A run, and what of it is not committed yet."""
+
+    run: Run
+    tenure: Tenure
+    backend: str
+    records: list[Record] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+    commit_at: float = 0.0  # not before: the store was unavailable
+
+
+class Engine:
+    """Start it, `adopt` leases, `wait` for workflows. Methods may be called from any thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        backends: Mapping[str, Backend],
+        filesystems: Filesystems,
+        load: Callable[[Mapping[str, str]], Document],
+        settings: EngineSettings,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`load` parses a bundle as `Store.bundle` gives it; it runs in the pool."""
+        self._store = store
+        self._backends = backends
+        self._load = load
+        self._settings = settings
+        self._clock = clock
+        self._queue: queue.SimpleQueue[events.Event] = queue.SimpleQueue()
+        self._active: dict[str, _Active] = {}
+        self._tenures: dict[str, Tenure] = {}  # adopted, not opened yet
+        self._root_of: dict[str, str] = {}  # submission id -> root workflow id
+        self._dirty: dict[str, None] = {}
+        self._over: dict[str, WorkflowRecord | errors.OrchestratorError] = {}
+        self._progress: dict[str, Progress] = {}
+        self._changed = threading.Condition()
+        self._stopping = threading.Event()
+        self._turned_at = time.monotonic()
+        self._commands_at = 0.0
+        self._heartbeat = Heartbeat(
+            store,
+            settings.lease_seconds,
+            engine_stalled=lambda: time.monotonic() - self._turned_at > settings.lease_seconds / 2,
+            on_lost=lambda root_id: self._queue.put(events.Lost(root_id)),
+        )
+        self._effects = Effects(
+            backends,
+            filesystems,
+            self._queue.put,
+            self._heartbeat.confirm,
+            workers=settings.workers,
+            read_limit_bytes=settings.read_limit_bytes,
+        )
+        self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
+
+    # --- what others ask
+
+    def start(self) -> None:
+        """Start the threads."""
+        self._effects.start()
+        self._heartbeat.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop where it stands; jobs run on, and the next holder of the leases goes on."""
+        self._stopping.set()
+        self._queue.put(events.Poke())
+        self._thread.join(timeout=60)
+        self._effects.close()
+        self._heartbeat.stop()
+        for active in self._active.values():
+            self._release(active.tenure.lease)
+
+    def adopt(self, lease: Lease, claimed_at: float) -> None:
+        """Run the workflow of this lease. `claimed_at`: Tenure.now() before the claim was made."""
+        tenure = Tenure(lease, self._settings.lease_seconds, claimed_at)
+        self._tenures[lease.root_id] = tenure
+        self._heartbeat.add(tenure)
+        self._effects.call(lambda: self._open(lease))
+
+    def poke(self) -> None:
+        """Look for commands now."""
+        self._commands_at = 0.0
+        self._queue.put(events.Poke())
+
+    def progress(self, root_id: str) -> Progress | None:
+        """How a workflow stands; None before it is opened."""
+        return self._progress.get(root_id)
+
+    def wait(self, root_id: str, timeout: float | None = None) -> WorkflowRecord | None:
+        """The workflow once it is over and committed; None when the time is up first.
+
+        Raises the error for which the engine let go of it: `LeaseLost`, a document that cannot be
+        loaded, a fault of the engine's own.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: root_id in self._over, timeout)
+            end = self._over.get(root_id)
+        if isinstance(end, errors.OrchestratorError):
+            raise end
+        return end
+
+    # --- the loop
+
+    def _loop(self) -> None:
+        busy = False
+        while not self._stopping.is_set():
+            for event in self._take_events(0.0 if busy else self._rest()):
+                self._guarded(getattr(event, "root_id", None), lambda event=event: self._on(event))  # type: ignore[misc]
+            busy = self._turn()
+            self._turned_at = time.monotonic()
+
+    def _take_events(self, timeout: float) -> list[events.Event]:
+        taken: list[events.Event] = []
+        try:
+            taken.append(self._queue.get(timeout=timeout) if timeout else self._queue.get_nowait())
+            while len(taken) < 10_000:
+                taken.append(self._queue.get_nowait())
+        except queue.Empty:
+            pass
+        return taken
+
+    def _rest(self) -> float:
+        """Seconds until something is due by itself."""
+        now = self._clock()
+        due = (
+            [self._commands_at + self._settings.command_poll_seconds - now] if self._active else []
+        )
+        for root_id, active in self._active.items():
+            wake = active.run.wake_at()
+            if wake is not None:
+                due.append(wake - now)
+                if wake <= now:
+                    self._dirty[root_id] = None
+            if active.records or active.effects:
+                due.append(active.commit_at - now)
+        return max(0.001, min([*due, self._settings.lease_seconds / 10, 5.0]))
+
+    def _turn(self) -> bool:
+        """One slice for every run that was touched. True: there is more to do right away."""
+        now = self._clock()
+        for root_id, active in self._active.items():
+            wake = active.run.wake_at()
+            if (wake is not None and wake <= now) or (active.records and active.commit_at <= now):
+                self._dirty[root_id] = None
+        dirty, self._dirty = self._dirty, {}
+        for root_id in dirty:
+            active = self._active.get(root_id)
+            if active is not None:
+                self._guarded(root_id, lambda active=active: self._slice(active, now))  # type: ignore[misc]
+        if now - self._commands_at >= self._settings.command_poll_seconds:
+            self._commands_at = now
+            for active in self._active.values():
+                self._effects.call(lambda lease=active.tenure.lease: self._take_commands(lease))  # type: ignore[misc]
+        return bool(self._dirty)
+
+    def _slice(self, active: _Active, now: float) -> None:
+        run = active.run
+        run.now = now
+        end = time.monotonic() + self._settings.slice_seconds
+        if run.work(lambda: time.monotonic() >= end):
+            self._dirty[run.root.id] = None
+        else:
+            run.dispatch(self._room(active.backend))
+        active.records += run.take_records()
+        active.effects += run.take_effects()
+        self._commit(active, now)
+
+    def _room(self, backend: str) -> int | None:
+        limit = self._settings.job_limits.get(backend)
+        if limit is None:
+            return None
+        used = sum(a.run.inflight for a in self._active.values() if a.backend == backend)
+        return max(0, limit - used)
+
+    def _commit(self, active: _Active, now: float) -> None:
+        root_id = active.run.root.id
+        if active.records:
+            if active.commit_at > now:
+                return
+            try:
+                self._store.write(active.tenure.lease, active.records)
+            except errors.LeaseLost as error:
+                self._drop(root_id, error)
+                return
+            except (errors.StoreUnavailable, errors.TryLater) as error:
+                _log.warning("not committed; trying again", reason=error.message)
+                active.commit_at = now + 2.0
+                return
+            active.records = []
+        effects, active.effects = active.effects, []
+        for effect in effects:
+            match effect:
+                case Submit(submission):
+                    self._root_of[submission.handle.id] = root_id
+                case Find(handle):
+                    self._root_of[handle.id] = root_id
+            self._effects.perform(active.tenure, active.backend, effect)
+        watched = {a.backend for a in self._active.values() if a.run.inflight}
+        for backend in self._backends:
+            self._effects.watch(backend, backend in watched)
+        with self._changed:
+            self._progress[root_id] = active.run.progress()
+            if active.run.is_over:
+                self._finish(root_id, active)
+            self._changed.notify_all()
+
+    def _finish(self, root_id: str, active: _Active) -> None:
+        del self._active[root_id]
+        self._heartbeat.remove(root_id)
+        self._release(active.tenure.lease)
+        self._over[root_id] = active.run.root
+        self._forget(root_id)
+
+    def _forget(self, root_id: str) -> None:
+        self._root_of = {s: root for s, root in self._root_of.items() if root != root_id}
+
+    def _drop(self, root_id: str, error: errors.OrchestratorError) -> None:
+        """Let go of a run without writing anything."""
+        active = self._active.pop(root_id, None)
+        if active is not None:
+            active.tenure.lose()
+        self._tenures.pop(root_id, None)
+        self._heartbeat.remove(root_id)
+        self._forget(root_id)
+        with self._changed:
+            self._over[root_id] = error
+            self._changed.notify_all()
+
+    def _release(self, lease: Lease) -> None:
+        try:
+            self._store.release(lease)
+        except errors.OrchestratorError as error:
+            _log.warning("a lease was not given back; it runs out", reason=error.message)
+
+    def _guarded(self, root_id: str | None, do: Callable[[], None]) -> None:
+        """A fault of ours ends one workflow, never the engine: the others go on."""
+        try:
+            do()
+        except errors.LeaseLost as error:
+            if root_id is not None:
+                self._drop(root_id, error)
+        except Exception as error:
+            _log.exception("a fault in the engine", workflow=root_id)
+            if root_id is None:
+                return
+            lease = self._active[root_id].tenure.lease if root_id in self._active else None
+            self._drop(
+                root_id,
+                errors.OrchestratorError(
+                    f"a fault in the orchestrator: {type(error).__name__}: {error}",
+                    hint=f"its jobs run on; `orchestrator resume {root_id}` tries again",
+                ),
+            )
+            if lease is not None:
+                self._release(lease)
+
+    # --- events
+
+    def _on(self, event: events.Event) -> None:
+        match event:
+            case events.Opened():
+                self._opened(event)
+            case events.OpenFailed(lease, _, error):
+                self._drop(lease.root_id, error)
+                self._release(lease)
+            case events.Changed(backend, changes):
+                self._on_changes(backend, changes)
+            case events.Lost(root_id):
+                self._drop(root_id, errors.LeaseLost("another server has taken this workflow over"))
+            case events.Poke():
+                pass
+            case _:
+                active = self._active.get(event.root_id)
+                if active is not None:
+                    active.run.now = self._clock()
+                    self._to_run(active.run, event)
+                    self._dirty[event.root_id] = None
+
+    def _to_run(self, run: Run, event: events.Event) -> None:
+        match event:
+            case events.FactsFetched(_, records, failed):
+                run.facts_fetched(records, failed)
+            case events.ObjectsWritten(_, error):
+                run.objects_written(error)
+            case events.Submitted(_, submission_id, job_id):
+                run.submitted(submission_id, job_id)
+            case events.SubmitFailed(_, submission_id, failure):
+                run.submit_failed(submission_id, failure)
+            case events.Found(_, submission_id, found):
+                run.found(submission_id, found)
+            case events.FindFailed(_, submission_id, failure):
+                run.find_failed(submission_id, failure)
+            case events.Revoked(_, submission_id):
+                run.revoked(submission_id)
+            case events.Commanded(_, commands):
+                for _, kind, _ in commands:
+                    if kind == "abort":
+                        run.abort()
+                    else:
+                        _log.warning("a command that this release does not know", kind=kind)
+
+    def _on_changes(self, backend: str, changes: Sequence[Change]) -> None:
+        now = self._clock()
+        for change in changes:
+            active = self._active.get(self._root_of.get(change.submission_id, ""))
+            if active is not None:
+                active.run.now = now
+                active.run.changed(change)
+                self._dirty[active.run.root.id] = None
+
+    def _opened(self, event: events.Opened) -> None:
+        root = event.journal.workflows[0]
+        tenure = self._tenures.pop(event.lease.root_id, None)
+        if tenure is None:
+            return
+        backend = root.backend or self._settings.default_backend
+        if root.state not in (
+            WorkflowState.SUBMITTED,
+            WorkflowState.RUNNING,
+            WorkflowState.ABORTING,
+        ):
+            self._heartbeat.remove(root.id)
+            self._release(event.lease)
+            with self._changed:
+                self._over[root.id] = root
+                self._changed.notify_all()
+            return
+        run = Run(
+            event.journal,
+            event.document,
+            self._backends[backend],
+            self._settings.runs[backend],
+            self._clock(),
+        )
+        self._active[root.id] = _Active(run, tenure, backend)
+        self._dirty[root.id] = None
+
+    # --- in the pool
+
+    def _open(self, lease: Lease) -> events.Event:
+        journal = None
+        try:
+            journal = self._store.journal(lease)
+            document = self._load(self._store.bundle(journal.workflows[0].bundle))
+        except errors.OrchestratorError as error:
+            return events.OpenFailed(lease, journal, error)
+        except Exception as error:
+            _log.exception("a workflow could not be opened", workflow=lease.root_id)
+            wrapped = errors.OrchestratorError(f"the workflow could not be opened: {error}")
+            return events.OpenFailed(lease, journal, wrapped)
+        return events.Opened(lease, journal, document)
+
+    def _take_commands(self, lease: Lease) -> events.Event | None:
+        try:
+            commands = self._store.take_commands(lease)
+        except errors.LeaseLost:
+            return events.Lost(lease.root_id)
+        except errors.OrchestratorError as error:
+            _log.warning("commands could not be read", reason=error.message)
+            return None
+        return events.Commanded(lease.root_id, commands) if commands else None

@@ -1,0 +1,276 @@
+"""What the pool does for the engine. Every effect ends as one event on the engine's queue.
+
+Effects block on I/O; the engine's thread never does. An effect that would act on the world asks the
+tenure first: a server that was paused past its lease does nothing any more.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import structlog
+
+from orchestrator import errors
+from orchestrator.backends.base import Backend
+from orchestrator.engine import events, run
+from orchestrator.engine.tenure import Tenure
+from orchestrator.filesystems.base import Filesystems, Stat
+from orchestrator.model.records import FactRecord
+from orchestrator.wdl.facts import Want
+from orchestrator.wdl.graph import Write
+
+_log = structlog.get_logger(__name__)
+
+_FETCH_TRIES = 4
+
+
+class Effects:
+    """A bounded pool, and one poller thread a backend."""
+
+    def __init__(
+        self,
+        backends: Mapping[str, Backend],
+        filesystems: Filesystems,
+        post: Callable[[events.Event], None],
+        may_act: Callable[[Tenure], bool],
+        *,
+        workers: int = 16,
+        read_limit_bytes: int = 128 * 1024**2,
+    ) -> None:
+        """`post` puts an event on the engine's queue; it never blocks. `may_act` may ask the store
+        whether a lease still is ours."""
+        self._may_act = may_act
+        self._backends = backends
+        self._filesystems = filesystems
+        self._post = post
+        self._read_limit = read_limit_bytes
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="effects")
+        self._closing = threading.Event()
+        self._watching = {name: threading.Event() for name in backends}
+        self._pollers = [
+            threading.Thread(target=self._poll, args=(name,), name=f"poll-{name}", daemon=True)
+            for name in backends
+        ]
+
+    def start(self) -> None:
+        """Start the pollers; they rest until something is in flight."""
+        for poller in self._pollers:
+            poller.start()
+
+    def close(self) -> None:
+        """Stop polling, finish what the pool has begun."""
+        self._closing.set()
+        for watching in self._watching.values():
+            watching.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for poller in self._pollers:
+            poller.join(timeout=30)
+
+    def watch(self, backend: str, anything: bool) -> None:
+        """Whether this backend has anything of ours; without, it is not asked."""
+        if anything:
+            self._watching[backend].set()
+        else:
+            self._watching[backend].clear()
+
+    def call(self, work: Callable[[], events.Event | None]) -> None:
+        """Any other work of the pool; its event goes to the engine."""
+
+        def run_and_post() -> None:
+            event = work()
+            if event is not None:
+                self._post(event)
+
+        self._submit(run_and_post)
+
+    def perform(self, tenure: Tenure, backend: str, effect: run.Effect) -> None:
+        """Start one effect of a run."""
+        root_id = tenure.lease.root_id
+        port = self._backends[backend]
+        match effect:
+            case run.Fetch(wants):
+                self._fetch(root_id, wants)
+            case run.Put(writes):
+                self._submit(lambda: self._put(root_id, writes))
+            case run.Submit():
+                self._submit(lambda: self._submit_job(tenure, port, effect))
+            case run.Find():
+                self._submit(lambda: self._find(root_id, port, effect))
+            case run.Revoke():
+                self._submit(lambda: self._revoke(tenure, port, effect))
+            case run.Cancel(handle, indices):
+                self._submit(lambda: port.cancel([(handle, indices)]))
+
+    # --- the effects
+
+    def _submit_job(self, tenure: Tenure, port: Backend, effect: run.Submit) -> None:
+        root_id, submission_id = tenure.lease.root_id, effect.submission.handle.id
+        if not self._may_act(tenure):
+            _log.warning("not submitted: the lease is lost", submission=submission_id)
+            self._post(events.Lost(root_id))
+            return
+        try:
+            job_id = port.submit(effect.submission)
+        except errors.OrchestratorError as error:
+            self._post(events.SubmitFailed(root_id, submission_id, error))
+        except Exception as error:
+            # Whatever broke here, the job may have started: look it up.
+            _log.exception("submit broke", submission=submission_id)
+            ambiguous = errors.Ambiguous(f"submit broke: {error}")
+            self._post(events.SubmitFailed(root_id, submission_id, ambiguous))
+        else:
+            self._post(events.Submitted(root_id, submission_id, job_id))
+
+    def _find(self, root_id: str, port: Backend, effect: run.Find) -> None:
+        self._closing.wait(effect.delay_seconds)
+        if self._closing.is_set():
+            return
+        handle = effect.handle
+        try:
+            job_id = port.find(handle)
+        except Exception as error:
+            _log.warning("look-up failed", submission=handle.name, reason=str(error))
+            wrapped = (
+                error
+                if isinstance(error, errors.OrchestratorError)
+                else errors.TryLater(f"look-up broke: {error}")
+            )
+            self._post(events.FindFailed(root_id, handle.id, wrapped))
+        else:
+            self._post(events.Found(root_id, handle.id, job_id))
+
+    def _revoke(self, tenure: Tenure, port: Backend, effect: run.Revoke) -> None:
+        root_id, handle = tenure.lease.root_id, effect.handle
+        if not self._may_act(tenure):
+            self._post(events.Lost(root_id))
+            return
+        try:
+            port.revoke(handle)
+        except Exception as error:
+            _log.warning("revoking failed", submission=handle.name, reason=str(error))
+            self._post(events.FindFailed(root_id, handle.id, errors.TryLater(str(error))))
+        else:
+            self._post(events.Revoked(root_id, handle.id))
+
+    def _put(self, root_id: str, writes: Iterable[Write]) -> None:
+        try:
+            for write in writes:
+                self._filesystems.of(write.uri).write(write.uri, write.content)
+        except errors.OrchestratorError as error:
+            self._post(events.ObjectsWritten(root_id, error))
+        except Exception as error:
+            _log.exception("writing broke")
+            self._post(events.ObjectsWritten(root_id, errors.TryLater(str(error))))
+        else:
+            self._post(events.ObjectsWritten(root_id))
+
+    def _fetch(self, root_id: str, wants: frozenset[Want]) -> None:
+        """Many look-ups, one event: what became known together goes on together, as one array."""
+        _FetchBatch(root_id, wants, self._fetch_one, self._post, self._submit)
+
+    def _fetch_one(self, root_id: str, want: Want) -> FactRecord:
+        filesystem = self._filesystems.of(want.uri)
+        for attempt in range(_FETCH_TRIES):
+            try:
+                if want.kind == "stat":
+                    stat = filesystem.stat(want.uri)
+                    return FactRecord(root_id, "stat", want.uri, True, stat.size, stat.etag)
+                if want.kind == "content":
+                    content = filesystem.read(want.uri, self._read_limit)
+                    return FactRecord(
+                        root_id, "content", want.uri, True, len(content), None, content
+                    )
+                return _listing(root_id, want.uri, filesystem.list(want.uri))
+            except errors.NotFound:
+                return FactRecord(root_id, want.kind, want.uri, False)
+            except errors.TryLater:
+                if attempt == _FETCH_TRIES - 1:
+                    raise
+                self._closing.wait(0.5 * 2**attempt)
+        raise AssertionError("unreachable")
+
+    # --- threads
+
+    def _submit(self, work: Callable[[], None]) -> Future[None] | None:
+        try:
+            future = self._pool.submit(work)
+        except RuntimeError:  # closing: the journal knows what is to be done at the next start
+            return None
+        future.add_done_callback(_report)
+        return future
+
+    def _poll(self, name: str) -> None:
+        backend, watching = self._backends[name], self._watching[name]
+        while not self._closing.is_set():
+            watching.wait()
+            if self._closing.is_set():
+                return
+            try:
+                changes = backend.changes(1.0)
+            except Exception:
+                _log.exception("the poller of a backend broke; it goes on", backend=name)
+                self._closing.wait(5.0)
+                continue
+            if changes:
+                self._post(events.Changed(name, changes))
+
+
+class _FetchBatch:
+    """Counts down; the last look-up posts the event."""
+
+    def __init__(
+        self,
+        root_id: str,
+        wants: frozenset[Want],
+        fetch: Callable[[str, Want], FactRecord],
+        post: Callable[[events.Event], None],
+        submit: Callable[[Callable[[], None]], Future[None] | None],
+    ) -> None:
+        self._root_id, self._fetch, self._post = root_id, fetch, post
+        self._records: list[FactRecord] = []
+        self._failed: dict[Want, errors.OrchestratorError] = {}
+        self._left = len(wants)
+        self._lock = threading.Lock()
+        for want in sorted(wants, key=lambda w: (w.kind, w.uri)):
+            submit(lambda want=want: self._one(want))  # type: ignore[misc]
+
+    def _one(self, want: Want) -> None:
+        record, failed = None, None
+        try:
+            record = self._fetch(self._root_id, want)
+        except errors.OrchestratorError as error:
+            failed = error
+        except Exception as error:
+            _log.exception("a look-up broke", uri=want.uri)
+            failed = errors.EnvironmentProblem(f"{want.uri} could not be looked up: {error}")
+        with self._lock:
+            if record is not None:
+                self._records.append(record)
+            if failed is not None:
+                self._failed[want] = failed
+            self._left -= 1
+            last = self._left == 0
+        if last:
+            self._post(events.FactsFetched(self._root_id, self._records, self._failed))
+
+
+def _listing(root_id: str, uri: str, stats: Iterable[Stat]) -> FactRecord:
+    base = uri.rstrip("/") + "/"
+    entries = [[stat.uri.removeprefix(base), stat.size, stat.etag] for stat in stats]
+    return FactRecord(
+        root_id,
+        "listing",
+        uri,
+        bool(entries),
+        sum(entry[1] for entry in entries),
+        None,
+        json.dumps(entries).encode(),
+    )
+
+
+def _report(future: Future[None]) -> None:
+    if not future.cancelled() and (error := future.exception()) is not None:
+        _log.error("an effect broke", exc_info=error)

@@ -1,0 +1,137 @@
+"""What the pool, the poller and the heartbeat tell the engine. Each goes through one queue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestrator import errors
+from orchestrator.backends.base import Change
+from orchestrator.model.records import FactRecord
+from orchestrator.store.base import Journal, Lease
+from orchestrator.wdl.document import Document
+from orchestrator.wdl.facts import Want
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A claimed workflow's journal and document are loaded."""
+
+    lease: Lease
+    journal: Journal
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFailed:
+    """They cannot be loaded."""
+
+    lease: Lease
+    journal: Journal | None
+    error: errors.OrchestratorError
+
+
+@dataclass(frozen=True, slots=True)
+class FactsFetched:
+    """One batch of facts, and those that could not be had."""
+
+    root_id: str
+    records: Sequence[FactRecord]
+    failed: Mapping[Want, errors.OrchestratorError]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectsWritten:
+    """Files of the engine's own are in place, or not."""
+
+    root_id: str
+    error: errors.OrchestratorError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The backend answered SubmitJob."""
+
+    root_id: str
+    submission_id: str
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitFailed:
+    """SubmitJob failed. `Ambiguous`: it may have taken effect. Others: certainly not."""
+
+    root_id: str
+    submission_id: str
+    error: errors.OrchestratorError
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The answer to a look-up; None: the backend certainly does not have it."""
+
+    root_id: str
+    submission_id: str
+    job_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FindFailed:
+    """The look-up itself failed; it is tried again."""
+
+    root_id: str
+    submission_id: str
+    error: errors.OrchestratorError
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """This submission will never run."""
+
+    root_id: str
+    submission_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """One sweep of a backend's poller."""
+
+    backend: str
+    changes: Sequence[Change]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The lease is lost: drop the run, write nothing."""
+
+    root_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commanded:
+    """Command rows taken from the store."""
+
+    root_id: str
+    commands: Sequence[tuple[int, str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Poke:
+    """Look again: time has passed, or a door wrote a command."""
+
+
+Event = (
+    Opened
+    | OpenFailed
+    | FactsFetched
+    | ObjectsWritten
+    | Submitted
+    | SubmitFailed
+    | Found
+    | FindFailed
+    | Revoked
+    | Changed
+    | Lost
+    | Commanded
+    | Poke
+)
