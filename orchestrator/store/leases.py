@@ -1,0 +1,166 @@
+"""Leases in SQL: the row of a root workflow in `lease`, its owner, its epoch, its end.
+
+That row is the lock of its workflow: every write takes it first. Times are compared by one clock:
+PostgreSQL's own, because servers' clocks differ; this machine's for SQLite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestrator import errors
+from orchestrator.store import schema
+from orchestrator.store.base import Lease
+
+_lease, _workflow = schema.lease.c, schema.workflow.c
+_CLAIMABLE = schema.is_claimable("workflow.")
+_RENEWED_AT_ONCE = 5_000  # SQLite binds 32,766 values at most
+
+Clock = Callable[[], Any]
+"""Seconds since the epoch: a number, or the expression that makes the database say it."""
+
+
+def claim(
+    connection: sa.Connection,
+    now: Any,
+    owner: str,
+    lease_seconds: float,
+    limit: int,
+    root_id: str | None,
+    token: str,
+) -> Sequence[Lease]:
+    """Take free leases, oldest workflow first."""
+    free = (
+        sa.select(_lease.root_id)
+        .join(schema.workflow, _workflow.id == _lease.root_id)
+        .where(_CLAIMABLE, _is_free(now))
+        .order_by(_workflow.submitted_at, _workflow.id)
+        .limit(limit)
+        .with_for_update(of=schema.lease, skip_locked=True)
+    )
+    if root_id is not None:
+        free = free.where(_workflow.id == root_id)
+    order = connection.execute(free).scalars().all()
+    if not order:
+        return ()
+    # The state is looked at again now that the row is locked: between snapshot and lock the holder
+    # may have finished the workflow and let it go.
+    epochs = _take(connection, _lease.root_id.in_(order), now, owner, lease_seconds, token)
+    return tuple(Lease(root, owner, epochs[root]) for root in order if root in epochs)
+
+
+def steal(
+    connection: sa.Connection,
+    now: Any,
+    owner: str,
+    lease_seconds: float,
+    root_id: str,
+    dead_owner: str,
+    token: str,
+) -> Lease | None:
+    """Take a lease from an owner who is known to be dead, or that is free."""
+    whose = sa.and_(_lease.root_id == root_id, sa.or_(_lease.owner == dead_owner, _is_free(now)))
+    epochs = _take(connection, whose, now, owner, lease_seconds, token)
+    return Lease(root_id, owner, epochs[root_id]) if epochs else None
+
+
+def taken_with(connection: sa.Connection, owner: str, token: str) -> Sequence[Lease]:
+    """What a claim took before its answer was lost."""
+    query = (
+        sa.select(_lease.root_id, _lease.epoch)
+        .join(schema.workflow, _workflow.id == _lease.root_id)
+        .where(_lease.owner == owner, _lease.token == token)
+        .order_by(_workflow.submitted_at, _workflow.id)
+    )
+    return tuple(Lease(root, owner, epoch) for root, epoch in connection.execute(query))
+
+
+def holder(connection: sa.Connection, now: Any, root_id: str) -> str | None:
+    """Who holds it now."""
+    query = sa.select(_lease.owner).where(_lease.root_id == root_id, ~_is_free(now))
+    return connection.execute(query).scalar()
+
+
+def renew(
+    connection: sa.Connection, now: Any, leases: Sequence[Lease], lease_seconds: float
+) -> Sequence[Lease]:
+    """Extend leases; the answer lists those that are lost."""
+    kept: set[str] = set()
+    for start in range(0, len(leases), _RENEWED_AT_ONCE):
+        part = leases[start : start + _RENEWED_AT_ONCE]
+        extend = (
+            sa.update(schema.lease)
+            .where(
+                sa.tuple_(_lease.root_id, _lease.owner, _lease.epoch).in_(
+                    [(lease.root_id, lease.owner, lease.epoch) for lease in part]
+                )
+            )
+            .values(expires_at=now + lease_seconds)
+            .returning(_lease.root_id)
+        )
+        kept.update(connection.execute(extend).scalars())
+    return tuple(lease for lease in leases if lease.root_id not in kept)
+
+
+def release(connection: sa.Connection, lease: Lease) -> None:
+    """Let it go; nothing happens when it is lost already."""
+    connection.execute(
+        sa.update(schema.lease).where(_is(lease)).values(owner=None, expires_at=None)
+    )
+
+
+def lock(connection: sa.Connection, lease: Lease) -> tuple[int, str | None]:
+    """Hold the lease's row until the transaction ends: (number of its last event, last token).
+
+    Raises LeaseLost.
+    """
+    return _read(connection, lease, lock=True)
+
+
+def check(connection: sa.Connection, lease: Lease) -> None:
+    """Raises LeaseLost when the lease is not this one any more."""
+    _read(connection, lease, lock=False)
+
+
+def _read(connection: sa.Connection, lease: Lease, *, lock: bool) -> tuple[int, str | None]:
+    query = sa.select(_lease.events, _lease.token).where(_is(lease))
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    if row is None:
+        raise errors.LeaseLost(
+            f"{lease.owner} lost workflow {lease.root_id} (epoch {lease.epoch}); "
+            "nothing was written"
+        )
+    return row.events, row.token
+
+
+def _take(
+    connection: sa.Connection,
+    condition: sa.ColumnElement[bool],
+    now: Any,
+    owner: str,
+    lease_seconds: float,
+    token: str,
+) -> dict[str, int]:
+    claimable = sa.exists().where(_workflow.id == _lease.root_id, _CLAIMABLE)
+    take = (
+        sa.update(schema.lease)
+        .where(condition, claimable)
+        .values(owner=owner, epoch=_lease.epoch + 1, expires_at=now + lease_seconds, token=token)
+        .returning(_lease.root_id, _lease.epoch)
+    )
+    return dict(connection.execute(take).tuples().all())
+
+
+def _is_free(now: Any) -> sa.ColumnElement[bool]:
+    return sa.or_(_lease.owner.is_(None), _lease.expires_at <= now)
+
+
+def _is(lease: Lease) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        _lease.root_id == lease.root_id,
+        _lease.owner == lease.owner,
+        _lease.epoch == lease.epoch,
+    )

@@ -1,0 +1,306 @@
+"""The store in SQL, for both dialects. See `base` for what it promises."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from orchestrator import errors
+from orchestrator.model.records import (
+    AttemptRecord,
+    CallRecord,
+    EventRecord,
+    Record,
+    WorkflowRecord,
+)
+from orchestrator.store import leases, migrations, rows, schema
+from orchestrator.store.base import Journal, Lease
+from orchestrator.store.database import POSTGRESQL, Database, new_token
+
+_PAGE = 100  # workflows that `matching` answers with
+_FETCHED_AT_ONCE = 5_000
+
+
+class SqlStore:
+    """Implements `base.Store` over SQLite or PostgreSQL.
+
+    Usable from several threads and by several processes. The writes of one lease are made one after
+    another, by its one holder.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Callable[[], float] | None = None,
+        idle_seconds: float = 60.0,
+        busy_seconds: float = 30.0,
+    ) -> None:
+        """See `Database`. `clock` (seconds since the epoch) is for tests; without it leases run by
+        PostgreSQL's clock, or this machine's for SQLite."""
+        self._database = Database(url, idle_seconds=idle_seconds, busy_seconds=busy_seconds)
+        self._now = clock or self._database.now
+        insert = postgresql.insert if self._database.name == POSTGRESQL else sqlite.insert
+        self._insert: Callable[[sa.Table], Any] = insert
+        self._upserts = {m.record: self._upsert(m) for m in rows.UPSERTED}
+
+    def migrate(self) -> None:
+        migrations.migrate(self._database)
+
+    def close(self) -> None:
+        self._database.close()
+
+    # Bundles
+
+    def put_bundle(self, digest: str, files: Mapping[str, str]) -> None:
+        row = {"digest": rows.clean(digest), "files": json.dumps(dict(files))}
+        insert = self._insert(schema.bundle).on_conflict_do_nothing()
+        self._database.write(lambda connection, _: connection.execute(insert, row))
+
+    def bundle(self, digest: str) -> Mapping[str, str]:
+        query = sa.select(schema.bundle.c.files).where(schema.bundle.c.digest == rows.clean(digest))
+        files = self._database.read(lambda connection: connection.execute(query).scalar())
+        if files is None:
+            raise errors.NotFound(f"no source bundle {digest}")
+        return dict(json.loads(files))
+
+    # Workflows, for doors
+
+    def create(self, workflow: WorkflowRecord) -> None:
+        if workflow.id != workflow.root_id:
+            raise ValueError(f"workflow {workflow.id} is no root")
+        [row] = rows.WORKFLOW.rows([workflow], epoch=0)
+        lease = {"root_id": row["id"], "epoch": 0, "events": 0}
+        given = ("id", "bundle", "submitted_at", "inputs")  # what no server changes
+        same = sa.select(schema.workflow.c.id).where(
+            *(schema.workflow.c[name] == row[name] for name in given)
+        )
+
+        def work(connection: sa.Connection, again: bool) -> None:
+            insert = self._insert(schema.workflow).on_conflict_do_nothing()
+            if connection.execute(insert, row).rowcount:
+                connection.execute(sa.insert(schema.lease), lease)
+            elif not (again and connection.execute(same).scalar()):
+                raise errors.NotAllowed(f"a workflow {workflow.id} exists already")
+
+        self._database.write(work)
+
+    def workflow(self, workflow_id: str) -> WorkflowRecord:
+        found = self._select(rows.WORKFLOW, schema.workflow.c.id == rows.clean(workflow_id))
+        if not found:
+            raise errors.NotFound(
+                f"no workflow {workflow_id}", hint="the whole id is needed; list the workflows"
+            )
+        return found[0]
+
+    def matching(self, id_prefix: str) -> Sequence[WorkflowRecord]:
+        workflow, prefix = schema.workflow.c, rows.clean(id_prefix)
+        query = (
+            sa.select(*rows.WORKFLOW.columns)
+            .where(schema.is_root())
+            .order_by(workflow.submitted_at.desc(), workflow.id.desc())
+            .limit(_PAGE)
+        )
+        if prefix:  # a range, not LIKE: nothing to escape, and the index serves it
+            query = query.where(workflow.id.between(prefix, prefix + "\U0010ffff"))
+        return self._database.read(
+            lambda connection: tuple(rows.WORKFLOW.records(connection.execute(query)))
+        )
+
+    def calls(self, workflow_id: str) -> Sequence[CallRecord]:
+        call = schema.call.c
+        return self._select(
+            rows.CALL, *self._of_workflow(schema.call, workflow_id), order=[call.id]
+        )
+
+    def attempts(self, workflow_id: str) -> Sequence[AttemptRecord]:
+        attempt = schema.attempt.c
+        return self._select(
+            rows.ATTEMPT,
+            *self._of_workflow(schema.attempt, workflow_id),
+            order=[attempt.call_id, attempt.attempt],
+        )
+
+    def events(
+        self, root_id: str, after: int = 0, limit: int = 1000
+    ) -> Sequence[tuple[int, EventRecord]]:
+        event = schema.event.c
+        query = (
+            sa.select(event.number, *rows.EVENT.columns)
+            .where(event.root_id == rows.clean(root_id), event.number > after)
+            .order_by(event.number)
+            .limit(max(limit, 0))
+        )
+        found = self._database.read(lambda connection: connection.execute(query).all())
+        records = rows.EVENT.records(row[1:] for row in found)
+        return tuple((row[0], record) for row, record in zip(found, records, strict=True))
+
+    # Leases
+
+    def claim(
+        self, owner: str, lease_seconds: float, limit: int, root_id: str | None = None
+    ) -> Sequence[Lease]:
+        token = new_token()
+
+        def work(connection: sa.Connection, again: bool) -> Sequence[Lease]:
+            taken = leases.taken_with(connection, owner, token) if again else ()
+            return taken or leases.claim(
+                connection, self._now(), owner, lease_seconds, limit, root_id, token
+            )
+
+        return self._database.write(work) if limit > 0 else ()
+
+    def steal(
+        self, owner: str, lease_seconds: float, root_id: str, dead_owner: str
+    ) -> Lease | None:
+        token = new_token()
+
+        def work(connection: sa.Connection, again: bool) -> Lease | None:
+            taken = leases.taken_with(connection, owner, token) if again else ()
+            return taken[0] if taken else leases.steal(
+                connection, self._now(), owner, lease_seconds, root_id, dead_owner, token
+            )  # fmt: skip
+
+        return self._database.write(work)
+
+    def holder(self, root_id: str) -> str | None:
+        return self._database.read(
+            lambda connection: leases.holder(connection, self._now(), rows.clean(root_id))
+        )
+
+    def renew(self, leases_: Iterable[Lease], lease_seconds: float) -> Sequence[Lease]:
+        held = tuple(leases_)
+        if not held:
+            return ()
+        return self._database.write(
+            lambda connection, _: leases.renew(connection, self._now(), held, lease_seconds)
+        )
+
+    def release(self, lease: Lease) -> None:
+        self._database.write(lambda connection, _: leases.release(connection, lease))
+
+    # Under a lease
+
+    def journal(self, lease: Lease) -> Journal:
+        def work(connection: sa.Connection) -> Journal:
+            leases.check(connection, lease)
+
+            def all_of(mapping: rows.Mapping[Any], *order: str) -> tuple[Any, ...]:
+                table = mapping.table
+                query = (
+                    sa.select(*mapping.columns)
+                    .where(table.c.root_id == lease.root_id)
+                    .order_by(*(table.c[name] for name in order))
+                )
+                result = connection.execution_options(yield_per=_FETCHED_AT_ONCE).execute(query)
+                return tuple(mapping.records(result))
+
+            workflows = all_of(rows.WORKFLOW, "id")
+            return Journal(
+                workflows=tuple(sorted(workflows, key=lambda w: w.id != w.root_id)),
+                calls=all_of(rows.CALL, "workflow_id", "id"),
+                attempts=all_of(rows.ATTEMPT, "workflow_id", "call_id", "attempt"),
+                submissions=all_of(rows.SUBMISSION, "id"),
+                facts=all_of(rows.FACT, "kind", "uri_digest"),
+            )
+
+        return self._database.read(work)
+
+    def write(self, lease: Lease, records: Iterable[Record]) -> None:
+        batch = rows.Batch(lease, records)
+        token = new_token()
+
+        def work(connection: sa.Connection, again: bool) -> None:
+            last_event, last_token = leases.lock(connection, lease)
+            if last_token == token:
+                return  # committed before the connection broke
+            for mapping in rows.UPSERTED:
+                if upserted := batch.rows(mapping):
+                    connection.execute(self._upserts[mapping.record], upserted)
+            if facts := batch.rows(rows.FACT):
+                connection.execute(self._insert(schema.fact).on_conflict_do_nothing(), facts)
+            if events := batch.event_rows(last_event + 1):
+                connection.execute(sa.insert(schema.event), events)
+            connection.execute(
+                sa.update(schema.lease)
+                .where(schema.lease.c.root_id == lease.root_id)
+                .values(events=last_event + len(events), token=token)
+            )
+
+        self._database.write(work)
+
+    # Commands
+
+    def put_command(self, root_id: str, kind: str, detail: str = "{}") -> int:
+        command, workflow = schema.command.c, schema.workflow.c
+        row = {
+            "root_id": rows.clean(root_id),
+            "kind": rows.clean(kind),
+            "detail": rows.clean(detail),
+            "put_token": new_token(),
+        }
+
+        def work(connection: sa.Connection, _: bool) -> int:
+            root = sa.select(workflow.id).where(workflow.id == row["root_id"], schema.is_root())
+            if connection.execute(root).scalar() is None:
+                raise errors.NotFound(f"no root workflow {root_id}")
+            connection.execute(self._insert(schema.command).on_conflict_do_nothing(), row)
+            number = sa.select(command.number).where(command.put_token == row["put_token"])
+            return int(connection.execute(number).scalar_one())
+
+        return self._database.write(work)
+
+    def take_commands(self, lease: Lease) -> Sequence[tuple[int, str, str]]:
+        command, token = schema.command.c, new_token()
+        mine = command.root_id == lease.root_id
+
+        def work(connection: sa.Connection, _: bool) -> Sequence[tuple[int, str, str]]:
+            leases.lock(connection, lease)
+            connection.execute(
+                sa.update(schema.command)
+                .where(mine, command.taken_token.is_(None))
+                .values(taken_token=token)
+            )
+            taken = (
+                sa.select(command.number, command.kind, command.detail)
+                .where(mine, command.taken_token == token)
+                .order_by(command.number)
+            )
+            return tuple(
+                (number, kind, detail) for number, kind, detail in connection.execute(taken)
+            )
+
+        return self._database.write(work)
+
+    # Statements
+
+    def _upsert(self, mapping: rows.Mapping[Any]) -> Any:
+        insert = self._insert(mapping.table)
+        # The workflow's own key is its id alone: an id that another root has is refused, not taken.
+        key = ["root_id", *mapping.key]
+        changed = {c.name: insert.excluded[c.name] for c in mapping.table.c if c.name not in key}
+        return insert.on_conflict_do_update(index_elements=key, set_=changed)
+
+    def _select(
+        self, mapping: rows.Mapping[Any], *where: Any, order: Sequence[Any] = ()
+    ) -> tuple[Any, ...]:
+        query = sa.select(*mapping.columns).where(*where).order_by(*order)
+
+        def work(connection: sa.Connection) -> tuple[Any, ...]:
+            result = connection.execution_options(yield_per=_FETCHED_AT_ONCE).execute(query)
+            return tuple(mapping.records(result))
+
+        return self._database.read(work)
+
+    def _of_workflow(self, table: sa.Table, workflow_id: str) -> list[Any]:
+        """Conditions that use the table's key, which begins with the root."""
+        workflow = schema.workflow.c
+        root = sa.select(workflow.root_id).where(workflow.id == rows.clean(workflow_id))
+        return [
+            table.c.root_id == root.scalar_subquery(),
+            table.c.workflow_id == rows.clean(workflow_id),
+        ]
