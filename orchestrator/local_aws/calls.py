@@ -1,0 +1,96 @@
+"""Counts requests by service and action: `GET /_local-aws/calls`, `DELETE` starts from zero.
+
+A SubmitJob that was answered with an error is counted too: it is a call.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from functools import cache
+from io import BytesIO
+from typing import Any
+from urllib.parse import parse_qs
+
+from moto.core.request import Request
+from moto.core.routing import get_service_router
+from moto.core.utils import get_service_model
+from moto.moto_server.werkzeug_app import SIGNING_ALIASES
+from werkzeug.exceptions import NotFound
+
+_SERVICE = re.compile(r"Credential=[^/]+/\d+/[^/]+/([^/]+)/aws4_request")
+_FORM = "application/x-www-form-urlencoded"
+_FORM_LIMIT = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a request asks of which service. `service` is boto3's name of it, "" when unknown."""
+
+    service: str
+    action: str
+
+    @property
+    def protocol(self) -> str:
+        """The service's wire protocol, "json" for an unknown one."""
+        return _protocol(self.service) if self.service else "json"
+
+
+@dataclass
+class Calls:
+    """How often what was called."""
+
+    _counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def count(self, call: Call) -> None:
+        with self._lock:
+            self._counts[call.service or "unknown"][call.action] += 1
+
+    def clear(self) -> None:
+        with self._lock:
+            self._counts.clear()
+
+    def as_json(self) -> dict[str, dict[str, int]]:
+        """`{"batch": {"SubmitJob": 3}}`."""
+        with self._lock:
+            return {service: dict(counts) for service, counts in sorted(self._counts.items())}
+
+
+def classify(environ: dict[str, Any]) -> Call:
+    """Service and action of a signed request, as botocore's models name them."""
+    match = _SERVICE.search(environ.get("HTTP_AUTHORIZATION", ""))
+    if match is None:
+        return Call("", f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
+    service = SIGNING_ALIASES.get(match[1].lower(), match[1].lower())
+    target = environ.get("HTTP_X_AMZ_TARGET")
+    if target:
+        return Call(service, target.rpartition(".")[2])
+    if environ.get("CONTENT_TYPE", "").startswith(_FORM) and service != "s3":
+        return Call(service, _form_action(environ))
+    try:
+        operation, _ = get_service_router(service).match(Request(environ))
+    except (NotFound, NotImplementedError, LookupError):
+        return Call(service, environ["REQUEST_METHOD"])
+    return Call(service, str(operation.name))
+
+
+def _form_action(environ: dict[str, Any]) -> str:
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    if not 0 < length <= _FORM_LIMIT:
+        return "unknown"
+    body = environ["wsgi.input"].read(length)
+    environ["wsgi.input"] = BytesIO(body)  # read once: hand a new stream on
+    fields: dict[str, list[str]] = parse_qs(body.decode(errors="replace"))
+    return fields.get("Action", ["unknown"])[0]
+
+
+@cache
+def _protocol(service: str) -> str:
+    try:
+        protocol: str = get_service_model(service).metadata["protocol"]
+        return protocol
+    except Exception:  # botocore has a zoo of errors for a service that it does not know
+        return "json"

@@ -1,0 +1,170 @@
+"""What every request passes on its way to a service: door, control routes, counting, faults.
+
+The control routes, none of them an AWS's:
+
+    GET         /_local-aws/health   200 when it answers
+    GET DELETE  /_local-aws/calls    calls counted by service and action (calls.py)
+    GET POST DELETE /_local-aws/faults   fault rules (faults.py)
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydantic
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
+
+from orchestrator.local_aws import calls, faults
+
+_log = logging.getLogger("orchestrator.local_aws")
+
+_MOTO = re.compile(r"5\.2\.\d+")
+_HOSTS = re.compile(r"(?:[a-z0-9.-]+\.)?(?:localhost|host\.docker\.internal)|127\.0\.0\.1|\[::1\]")
+_CONTROL = "/_local-aws/"
+_WARM_UP = ("ssm", "s3", "sts", "iam", "ec2", "rds", "secretsmanager", "logs", "batch")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How this AWS is set up. `jobs` is "auto", "docker" or "process"."""
+
+    state_dir: Path
+    jobs: str = "auto"
+    listjobs_lag_seconds: float = 0.0
+
+
+class Gateway:
+    """The WSGI application."""
+
+    def __init__(self, settings: Settings) -> None:
+        version = importlib.metadata.version("moto")
+        if not _MOTO.fullmatch(version):
+            raise RuntimeError(f"moto {version} is installed; this package completes moto 5.2 only")
+        self.settings = settings
+        self.endpoint = ""
+        self.calls = calls.Calls()
+        self.faults = faults.Faults()
+        self._patched: set[str] = set()
+        self._engine: Any = None
+        self._engine_lock = threading.Lock()
+        self._moto = DomainDispatcherApplication(self._create_service)
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        refusal = _refusal(environ)
+        if refusal:
+            return _answer(start_response, 403, {"message": refusal})
+        if environ["PATH_INFO"].startswith(_CONTROL):
+            return self._control(environ, start_response)
+        call = calls.classify(environ)
+        self.calls.count(call)
+        fault = self.faults.take(call.service, call.action)
+        if fault is not None:
+            return faults.act(fault, call.protocol, self.serve, environ, start_response)
+        return self.serve(environ, start_response)
+
+    def serve(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """The services alone: neither counted nor disturbed."""
+        answer: Iterable[bytes] = self._moto(environ, start_response)
+        return answer
+
+    def warm_up(self) -> None:
+        """Load the services that a deployment uses while its caller is still busy."""
+        for service in _WARM_UP:
+            self._moto.get_application(_environ_for(service))
+
+    def close(self) -> None:
+        """End what runs on behalf of this AWS."""
+        with self._engine_lock:
+            if self._engine is not None:
+                self._engine.stop()
+                self._engine = None
+
+    def _create_service(self, service: Any) -> Any:
+        app = create_backend_app(service)
+        if service == "batch" and importlib.util.find_spec("orchestrator.local_aws.batch"):
+            self._install_batch()
+        return app
+
+    def _install_batch(self) -> None:
+        batch = importlib.import_module("orchestrator.local_aws.batch")
+        with self._engine_lock:
+            if self._engine is None:
+                self._engine = batch.install(
+                    self.settings.jobs,
+                    self.settings.state_dir,
+                    self.endpoint,
+                    listjobs_lag_seconds=self.settings.listjobs_lag_seconds,
+                )
+
+    def _control(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        route = (environ["REQUEST_METHOD"], environ["PATH_INFO"].removeprefix(_CONTROL))
+        match route:
+            case ("GET", "health"):
+                return _answer(start_response, 200, {"ok": True})
+            case ("GET", "calls"):
+                return _answer(start_response, 200, self.calls.as_json())
+            case ("DELETE", "calls"):
+                self.calls.clear()
+            case ("GET", "faults"):
+                return _answer(start_response, 200, self.faults.as_json())
+            case ("DELETE", "faults"):
+                self.faults.clear()
+            case ("POST", "faults"):
+                body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+                try:
+                    self.faults.add(body)
+                except (pydantic.ValidationError, ValueError) as error:
+                    return _answer(start_response, 400, {"message": str(error)})
+            case _:
+                return _answer(start_response, 404, {"message": f"no route {' '.join(route)}"})
+        return _answer(start_response, 200, {"ok": True})
+
+
+def handler() -> type[MotoRequestHandler]:
+    """The HTTP handler; it answers keep-alive clients without Nagle's delay."""
+    return _Handler
+
+
+class _Handler(MotoRequestHandler):
+    disable_nagle_algorithm = True
+
+
+def _refusal(environ: dict[str, Any]) -> str | None:
+    """Web pages in a browser of this machine must not reach an API that runs commands.
+
+    A page's script sends Origin; one that rebinds its own name to 127.0.0.1 sends it as Host.
+    """
+    if "HTTP_ORIGIN" in environ:
+        return "requests of web pages are refused"
+    host = re.sub(r":\d+$", "", environ.get("HTTP_HOST", ""))
+    if not _HOSTS.fullmatch(host):
+        return f"host {host!r} is refused: use localhost"
+    return None
+
+
+def _answer(start_response: Callable[..., Any], status: int, value: Any) -> Iterable[bytes]:
+    body = json.dumps(value).encode()
+    start_response(
+        f"{status} {'OK' if status == 200 else 'Refused'}",
+        [("Content-Type", "application/json"), ("Content-Length", str(len(body)))],
+    )
+    return [body]
+
+
+def _environ_for(service: str) -> dict[str, Any]:
+    credential = f"AWS4-HMAC-SHA256 Credential=local/20000101/us-east-1/{service}/aws4_request"
+    return {"HTTP_AUTHORIZATION": credential, "PATH_INFO": "/", "REQUEST_METHOD": "GET"}
