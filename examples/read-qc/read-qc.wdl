@@ -195,10 +195,15 @@ task merge {
     command <<<
         set -eu
         gather() {
-            while IFS= read -r file || [ -n "$file" ]; do cat < "$file"; done < "$1"
+            awk '{
+                while ((got = (getline line < $0)) > 0) print line
+                if (got < 0) exit 1
+                close($0)
+            }' "$1"
         }
         gather '~{write_lines(counts)}' > counts.tsv
-        gather '~{write_lines(qualities)}' | cut -f 2 > mean_qualities.tsv
+        gather '~{write_lines(qualities)}' > qualities.tsv
+        cut -f 2 qualities.tsv > mean_qualities.tsv
         {
             printf 'sample\treads\tbases\tgc_percent\tmean_quality\n'
             paste counts.tsv mean_qualities.tsv
