@@ -1,0 +1,1 @@
+"""Product-sized parts with typed properties. They create; the stacks wire."""

@@ -1,0 +1,23 @@
+"""The note that the stacks leave for the orchestrator."""
+
+from __future__ import annotations
+
+from aws_cdk import Stack
+from aws_cdk import aws_ssm as ssm
+from constructs import Construct
+
+from orchestrator import deployment
+
+
+class DeploymentContract(Construct):
+    """The deployment as JSON in one SSM parameter. It holds names, never a secret."""
+
+    def __init__(self, scope: Construct, id: str, *, contract: deployment.Deployment) -> None:
+        super().__init__(scope, id)
+        self.parameter = ssm.StringParameter(
+            self,
+            "Parameter",
+            parameter_name=deployment.parameter_name(contract.environment),
+            description="Deployment contract, read by the orchestrator",
+            string_value=Stack.of(self).to_json_string(contract.model_dump(mode="json")),
+        )
