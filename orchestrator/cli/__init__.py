@@ -1,0 +1,81 @@
+"""The command line: one file a command. stdout is data, stderr is talk, exit codes mean something.
+
+    0 ok   1 the workflow failed   2 usage   3 invalid WDL, inputs or configuration
+    4 environment   5 not found   6 not allowed   75 try later   130 interrupted
+
+Commands of other packages join through the entry point group `orchestrator.commands`
+(`bootstrap`, where the `stacks` extra is installed).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from importlib import metadata
+
+import structlog
+import typer
+
+from orchestrator import errors
+from orchestrator.cli import abort, config, inputs, local_aws, logs, resume, run, status
+
+app = typer.Typer(
+    name="orchestrator",
+    help="Runs WDL workflows on AWS Batch, or on this machine.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("run")(run.run)
+app.command("resume")(resume.resume)
+app.command("status")(status.status)
+app.command("abort")(abort.abort)
+app.command("logs")(logs.logs)
+app.command("inputs")(inputs.inputs)
+app.add_typer(config.app, name="config")
+app.add_typer(local_aws.app, name="local-aws")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    _quiet_libraries()
+    for entry in metadata.entry_points(group="orchestrator.commands"):
+        try:
+            command = entry.load()
+        except ImportError:
+            continue  # its extra is not installed
+        app.command(entry.name)(command)
+    try:
+        app()
+    except errors.OrchestratorError as error:
+        if "--json" in sys.argv:
+            print(json.dumps({"error": error.as_json()}))
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our stdout has gone, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+def _quiet_libraries() -> None:
+    """Warnings and errors to stderr; more with ORCHESTRATOR_LOG=info or debug."""
+    level = getattr(logging, os.environ.get("ORCHESTRATOR_LOG", "warning").upper(), logging.WARNING)
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(colors=False)
+            if sys.stderr.isatty()
+            else structlog.processors.JSONRenderer(),
+        ],
+    )

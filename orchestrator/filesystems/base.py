@@ -38,6 +38,9 @@ class Filesystem(Protocol):
     def download(self, uri: str, path: str) -> None:
         """Copy to a local path, atomically; parent directories are made."""
 
+    def upload(self, path: str, uri: str) -> None:
+        """Copy a local file to `uri`, atomically, replacing what is there."""
+
     def delete(self, uris: Iterable[str]) -> None:
         """Delete objects; those that are not there are no error."""
 

@@ -104,6 +104,10 @@ class HttpFilesystem:
                     f"{shown(uri)} could not be written to {path}: {error}"
                 ) from error
 
+    def upload(self, path: str, uri: str) -> None:
+        """Refused: HTTP is read only here."""
+        self.write(uri, b"")
+
     def delete(self, uris: Iterable[str]) -> None:
         """Refused."""
         for uri in uris:

@@ -64,6 +64,10 @@ class LocalFilesystem:
         with _errors(uri), _open(uri) as source, replacing(Path(path)) as target:
             shutil.copyfileobj(source, target, 1024 * 1024)
 
+    def upload(self, path: str, uri: str) -> None:
+        """Copy."""
+        self.download(path, str(_path(uri)))
+
     def delete(self, uris: Iterable[str]) -> None:
         """Unlink files."""
         for uri in uris:

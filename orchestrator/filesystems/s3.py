@@ -89,6 +89,15 @@ class S3Filesystem:
             except OSError as error:
                 raise errors.TryLater(f"{uri} could not be written to {path}: {error}") from error
 
+    def upload(self, path: str, uri: str) -> None:
+        """In parallel parts where it is large (s3transfer); nothing is there before all is."""
+        bucket, key = _object(uri)
+        with _errors(uri):
+            try:
+                self._s3.upload_file(path, bucket, key)
+            except OSError as error:
+                raise errors.NotFound(f"{path} cannot be read: {error.strerror}") from error
+
     def delete(self, uris: Iterable[str]) -> None:
         """Batches of 1,000 a bucket. Raises after every batch was tried."""
         keys: dict[str, list[str]] = {}

