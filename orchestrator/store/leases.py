@@ -151,7 +151,7 @@ def _take(
         .values(owner=owner, epoch=_lease.epoch + 1, expires_at=now + lease_seconds, token=token)
         .returning(_lease.root_id, _lease.epoch)
     )
-    return dict(connection.execute(take).tuples().all())
+    return {root: epoch for root, epoch in connection.execute(take)}  # noqa: C416
 
 
 def _is_free(now: Any) -> sa.ColumnElement[bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -18,14 +18,14 @@ from orchestrator.model.records import (
     WorkflowRecord,
 )
 from orchestrator.store import leases, migrations, rows, schema
-from orchestrator.store.base import Journal, Lease
+from orchestrator.store.base import Journal, Lease, Store
 from orchestrator.store.database import POSTGRESQL, Database, new_token
 
 _PAGE = 100  # workflows that `matching` answers with
 _FETCHED_AT_ONCE = 5_000
 
 
-class SqlStore:
+class SqlStore(Store):
     """Implements `base.Store` over SQLite or PostgreSQL.
 
     Usable from several threads and by several processes. The writes of one lease are made one after
@@ -95,7 +95,8 @@ class SqlStore:
             raise errors.NotFound(
                 f"no workflow {workflow_id}", hint="the whole id is needed; list the workflows"
             )
-        return found[0]
+        [record] = found
+        return cast(WorkflowRecord, record)
 
     def matching(self, id_prefix: str) -> Sequence[WorkflowRecord]:
         workflow, prefix = schema.workflow.c, rows.clean(id_prefix)
@@ -106,7 +107,7 @@ class SqlStore:
             .limit(_PAGE)
         )
         if prefix:  # a range, not LIKE: nothing to escape, and the index serves it
-            query = query.where(workflow.id.between(prefix, prefix + "\U0010ffff"))
+            query = query.where(workflow.id >= prefix, workflow.id <= prefix + "\U0010ffff")
         return self._database.read(
             lambda connection: tuple(rows.WORKFLOW.records(connection.execute(query)))
         )
