@@ -467,7 +467,7 @@ w_describe_found() {
             roof = line_of(private "/known.real")
             while ((getline known < (private "/known")) > 0) {
                 real = line_of(private "/known.real")
-                input[real] = substr(known, 3)
+                if (!(real in input)) input[real] = substr(known, 3)
                 if (known ~ /^d/) directory[++directories] = real
             }
         }

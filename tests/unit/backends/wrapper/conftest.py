@@ -32,6 +32,7 @@ class Lab:
     tools: Path
     busybox: bool
     endpoint: str = ""
+    bucket: str = ""
     env: dict[str, str] = field(default_factory=dict)
     count: int = 0
     last_job: JobSpec | None = None
@@ -191,5 +192,5 @@ def s3_lab(lab: Lab, s3_endpoint: str) -> Lab:
     }
     name = f"bucket-{os.getpid()}-{abs(hash(lab.root)) % 10**9}"
     lab.s3.create_bucket(Bucket=name)
-    lab.bucket = f"s3://{name}"  # type: ignore[attr-defined]
+    lab.bucket = f"s3://{name}"
     return lab

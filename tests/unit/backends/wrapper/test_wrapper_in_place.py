@@ -24,6 +24,14 @@ def wait_for(path: Path, text: str = "") -> None:
         time.sleep(0.01)
 
 
+def has_ended(pid: int) -> bool:
+    """A zombie whose new parent has not looked yet has ended, too."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] in "ZX"
+    except FileNotFoundError:
+        return True
+
+
 def test_a_command_runs_and_its_streams_are_kept_and_shown(lab: Lab) -> None:
     job = lab.job("echo out; echo err >&2; pwd; echo $HOME $TMPDIR", outputs=OutputPlan())
     code, out, err = lab.run(job)
@@ -256,7 +264,7 @@ def test_links_out_of_the_attempt_are_refused(lab: Lab, target: str) -> None:
 def test_stdout_replaced_by_a_link_is_refused(lab: Lab) -> None:
     job = lab.job("rm stdout; ln -s /etc/passwd stdout", outputs=OutputPlan(reads=("stdout",)))
     assert lab.run(job)[0] == 95
-    assert b"root" not in Path(job.work_dir.manifest).read_bytes()
+    assert b"root:" not in Path(job.work_dir.manifest).read_bytes()
 
 
 def test_an_attempt_runs_once_even_when_two_wrappers_start(lab: Lab) -> None:
@@ -293,8 +301,7 @@ def test_sigterm_ends_the_command_at_once_and_keeps_its_streams(lab: Lab) -> Non
     assert found.return_code is not None
     assert not found.files
     child = int((Path(job.work_dir.path) / "child").read_text())
-    with pytest.raises(ProcessLookupError):
-        os.kill(child, 0)
+    assert has_ended(child)
 
 
 def test_a_command_that_ignores_sigterm_is_killed_after_the_grace(lab: Lab) -> None:
@@ -324,8 +331,7 @@ def test_background_children_end_with_the_command(lab: Lab) -> None:
     assert lab.run(job)[0] == 0
     assert time.monotonic() - begun < 5
     child = int((Path(job.work_dir.path).parent / "child").read_text())
-    with pytest.raises(ProcessLookupError):
-        os.kill(child, 0)
+    assert has_ended(child)
 
 
 def test_a_daemon_that_holds_stdout_does_not_hold_the_job(lab: Lab) -> None:
@@ -360,7 +366,9 @@ def test_a_log_nobody_reads_does_not_stop_the_command(lab: Lab) -> None:
     process = lab.start(lab.prepare(job))
     assert process.stdout is not None
     process.stdout.close()
-    assert process.wait(timeout=30) == 0
+    process.stdout = None
+    process.communicate(timeout=30)
+    assert process.returncode == 0
     assert lab.manifest(job).stdout.size == 600_000
 
 
