@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from aws_cdk import aws_ec2 as ec2
-from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from orchestrator import deployment

