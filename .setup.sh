@@ -3,6 +3,14 @@
 
 UV_VERSION=0.13.9
 
+# What tools keep for the next time lies in the project's folder, too: nothing is left elsewhere.
+cache=$(pwd)/.cache
+export UV_CACHE_DIR="${UV_CACHE_DIR:-$cache/uv}"
+export PIP_CACHE_DIR="${PIP_CACHE_DIR:-$cache/pip}"
+export npm_config_cache="${npm_config_cache:-$cache/npm}"
+export JSII_RUNTIME_PACKAGE_CACHE_ROOT="${JSII_RUNTIME_PACKAGE_CACHE_ROOT:-$cache/jsii}"
+export CDK_HOME="${CDK_HOME:-$cache/cdk}"
+
 find_python() {
   for candidate in "${PYTHON:-}" python3.13 python3.12 python3.11 python3; do
     [ -n "$candidate" ] || continue

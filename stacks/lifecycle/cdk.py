@@ -23,9 +23,12 @@ _STACK_BEGUN = re.compile(r"^(?P<stack>\S+): (?:deploying|destroying)\.\.\.")
 
 @dataclass(frozen=True, slots=True)
 class Cdk:
-    """Where and with what to run it. `context` becomes `-c key=value`; `say` shows progress."""
+    """Where and with what to run it. `context` becomes `-c key=value`; `say` shows progress.
 
-    log_file: Path
+    `state` holds the log and what is synthesised.
+    """
+
+    state: Path
     context: Mapping[str, str]
     environment: Mapping[str, str]
     say: Callable[[str], None]
@@ -48,16 +51,18 @@ class Cdk:
         return self._run("diff", "--all", "--method=template")
 
     def _run(self, command: str, *arguments: str) -> str:
-        self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        self.state.mkdir(parents=True, exist_ok=True)
+        log_file = self.state / "deploy.log"
         line = [
             str(ROOT / "node_modules" / ".bin" / "cdk"),
             command,
             *arguments,
             *(part for key, value in self.context.items() for part in ("-c", f"{key}={value}")),
+            *("--output", str(self.state / "cdk.out")),
             "--no-notices",
             "--no-color",
         ]
-        with self.log_file.open("a", encoding="utf-8") as log:
+        with log_file.open("a", encoding="utf-8") as log:
             log.write(f"$ cdk {command} {' '.join(arguments)}\n")
             process = subprocess.Popen(
                 line,
@@ -83,7 +88,7 @@ class Cdk:
         if code != 0:
             raise errors.EnvironmentProblem(
                 f"cdk {command} ended with code {code}:\n" + _tail(lines),
-                hint=f"the whole log: {self.log_file}",
+                hint=f"the whole log: {log_file}",
             )
         return "".join(lines)
 

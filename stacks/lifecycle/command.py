@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from config_templates.render import render
 
 from orchestrator import deployment, environments, errors
+from orchestrator.local_aws import process
 from orchestrator.local_aws.process import JobRunner
 from stacks import settings as stack_settings
 from stacks.assets import fetch
@@ -45,33 +46,35 @@ def app(
     jobs: Annotated[
         str, typer.Option(help="With --local, how jobs run: auto, docker or process.")
     ] = "auto",
-    copy_outputs: Annotated[
-        Path, typer.Option(help="Where the example's outputs are copied.")
-    ] = Path("outputs"),
+    home: Annotated[
+        Path,
+        typer.Option(help="Where state, configuration and outputs go.", show_default="the project"),
+    ] = ROOT,
 ) -> None:
     """Deploy an environment with CDK, configure the orchestrator for it and prove that it works."""
     if is_local:
         if destroy:
-            _destroy_local()
+            _destroy_local(home.resolve())
         else:
-            _bootstrap_local(jobs, prove, copy_outputs)
+            _bootstrap_local(home.resolve(), jobs, prove)
     else:
         _bootstrap_aws(environment, profile, destroy=destroy, yes=yes, prove=prove)
 
 
-def _bootstrap_local(jobs: str, prove: bool, copy_outputs: Path) -> None:
+def _bootstrap_local(home: Path, jobs: str, prove: bool) -> None:
     began = time.monotonic()
     if jobs not in ("auto", "docker", "process"):
         raise errors.Invalid(f"--jobs is {jobs!r}", hint="auto, docker or process")
     runner: JobRunner = jobs  # type: ignore[assignment]
     say("assets", "static tools for jobs, pinned by hash")
     fetch.fetch(lambda text: say("", text))
-    aws = local.start(runner)
+    state = local.state(home)
+    aws = process.start(state, jobs=runner)
     say("aws", f"on this machine at {aws.endpoint}; jobs run in {_jobs_words(aws.jobs)}")
     variables = aws.environment()
-    context = local.context()
+    context = local.context(home)
     chosen = stack_settings.from_context(context)
-    cdk = Cdk(local.STATE / "deploy.log", context, variables, lambda text: say("", text))
+    cdk = Cdk(state, context, variables, lambda text: say("", text))
     session = boto3.Session(
         aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
@@ -82,33 +85,33 @@ def _bootstrap_local(jobs: str, prove: bool, copy_outputs: Path) -> None:
     if not _is_cdk_ready(ssm):
         cdk.bootstrap(chosen.account, chosen.region)
     cdk.deploy()
-    local.prepare_host()
+    local.prepare_host(home, aws.jobs)
     contract = deployment.read(ssm, local.ENVIRONMENT)
-    config = _configure(contract, endpoint_url=aws.endpoint)
+    config = _configure(home, contract, endpoint_url=aws.endpoint)
     if not prove:
-        _say_ready(config, began)
+        _say_ready(home, config, began)
         return
     say("prove", "examples/read-qc on AWS Batch, as `orchestrator run` does it")
     code = subprocess.run(
         [
             str(Path(sys.executable).parent / "orchestrator"),
             "run",
-            "examples/read-qc/read-qc.wdl",
-            *("--inputs", "examples/read-qc/inputs.json"),
+            str(ROOT / "examples/read-qc/read-qc.wdl"),
+            *("--inputs", str(ROOT / "examples/read-qc/inputs.json")),
             *("--environment", local.ENVIRONMENT),
-            *("--copy-outputs", str(copy_outputs.absolute())),
+            *("--copy-outputs", str(home / "outputs")),
         ],
-        cwd=ROOT,
+        cwd=home,
         check=False,
     ).returncode
     if code != 0:
         raise typer.Exit(code)
-    _say_ready(config, began)
+    _say_ready(home, config, began)
 
 
-def _destroy_local() -> None:
-    stopped = local.destroy()
-    path = environments.path_in(ROOT, local.ENVIRONMENT)
+def _destroy_local(home: Path) -> None:
+    stopped = local.destroy(home)
+    path = environments.path_in(home, local.ENVIRONMENT)
     path.unlink(missing_ok=True)
     say("destroy", "the local AWS is stopped and removed" if stopped else "nothing was running")
 
@@ -122,8 +125,8 @@ def _bootstrap_aws(
     variables = {"AWS_REGION": chosen.region, "AWS_DEFAULT_REGION": chosen.region}
     if profile:
         variables["AWS_PROFILE"] = profile
-    log = ROOT / ".orchestrator" / f"deploy-{environment}.log"
-    cdk = Cdk(log, {"environment": environment}, variables, lambda text: say("", text))
+    state = ROOT / ".orchestrator" / f"deploy-{environment}"
+    cdk = Cdk(state, {"environment": environment}, variables, lambda text: say("", text))
     path = environments.path_in(ROOT, environment)
     if destroy:
         _confirm(yes, f"Delete the stacks of {environment!r} in account {chosen.account}?")
@@ -143,7 +146,7 @@ def _bootstrap_aws(
         cdk.bootstrap(chosen.account, chosen.region)
     say("deploy", "stacks, with cdk deploy")
     cdk.deploy()
-    config = _configure(deployment.read(ssm, environment))
+    config = _configure(ROOT, deployment.read(ssm, environment))
     if prove:
         say("prove", "examples/hello on AWS Batch; a first host takes some minutes to boot")
         code = subprocess.run(
@@ -161,14 +164,16 @@ def _bootstrap_aws(
     say("ready", f"configuration: {config.relative_to(ROOT)}")
 
 
-def _configure(contract: deployment.Deployment, endpoint_url: str | None = None) -> Path:
-    path = environments.path_in(ROOT, contract.environment)
+def _configure(
+    home: Path, contract: deployment.Deployment, endpoint_url: str | None = None
+) -> Path:
+    path = environments.path_in(home, contract.environment)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         render(contract, endpoint_url=endpoint_url, static_credentials=endpoint_url is not None),
         encoding="utf-8",
     )
-    say("configure", str(path.relative_to(ROOT)))
+    say("configure", str(path.relative_to(home)))
     return path
 
 
@@ -211,9 +216,9 @@ def _jobs_words(jobs: str) -> str:
     }.get(jobs, jobs)
 
 
-def _say_ready(config: Path, began: float) -> None:
+def _say_ready(home: Path, config: Path, began: float) -> None:
     say(
-        "ready", f"after {time.monotonic() - began:.0f} s; configuration {config.relative_to(ROOT)}"
+        "ready", f"after {time.monotonic() - began:.0f} s; configuration {config.relative_to(home)}"
     )
     say("", "run another workflow on it:")
     say("", "  .venv/bin/orchestrator run my.wdl -i inputs.json --environment local")

@@ -6,43 +6,87 @@ what user data would install is laid out below the state directory.
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
-from importlib import resources
+from pathlib import Path
 
 from orchestrator import errors
 from orchestrator.local_aws import process
 from stacks import assets
 from stacks.instance_types import Architecture
-from stacks.settings import ROOT
 
 ENVIRONMENT = "local"
-STATE = ROOT / ".local-aws"
 
 
-def start(jobs: process.JobRunner) -> process.LocalAws:
-    """The running AWS of this project, or a new and empty one."""
-    return process.start(STATE, jobs=jobs)
+def state(home: Path) -> Path:
+    """The directory that holds all of it, below the project's folder or where one wants it."""
+    return home / ".local-aws"
 
 
-def context() -> dict[str, str]:
+def context(home: Path) -> dict[str, str]:
     """What only this machine knows of the environment: where its host keeps tools and scratch."""
     return {
         "environment": ENVIRONMENT,
-        "set.worker.tools_path": str(STATE / "host" / "tools"),
-        "set.worker.scratch_path": str(STATE / "host" / "scratch"),
+        "set.worker.tools_path": str(state(home) / "host" / "tools"),
+        "set.worker.scratch_path": str(state(home) / "host" / "scratch"),
     }
 
 
-def prepare_host() -> None:
+def prepare_host(home: Path, jobs: str) -> None:
     """Lay out tools and scratch as a worker host has them.
 
-    In containers `sh` is busybox; a plain process has the host's bash under that name.
+    Containers get what hosts in AWS give them: the static busybox, also under the name `sh`. Plain
+    processes use this machine's own programs: `sh` is its bash.
     """
-    tools, scratch = STATE / "host" / "tools", STATE / "host" / "scratch"
+    tools, scratch = state(home) / "host" / "tools", state(home) / "host" / "scratch"
     tools.mkdir(parents=True, exist_ok=True)
     scratch.mkdir(parents=True, exist_ok=True)
-    raise NotImplementedError(
-        (tools, os, platform, shutil, resources, assets, Architecture, errors)
-    )
+    wanted = {tool.name: tool.path for tool in assets.tools(_architecture())}
+    if jobs == "docker":
+        wanted["sh"] = wanted["busybox"]
+    else:
+        del wanted["busybox"]
+        wanted["sh"] = _bash()
+    for stale in tools.iterdir():
+        if stale.name not in wanted:
+            stale.unlink()
+    for name, source in wanted.items():
+        _place(source, tools / name, link=name == "sh" and jobs != "docker")
+
+
+def destroy(home: Path) -> bool:
+    """Stop everything, remove all its files. True when something was there."""
+    there = state(home).exists()
+    process.stop(state(home), destroy=True)
+    return there
+
+
+def _place(source: Path, target: Path, *, link: bool) -> None:
+    """By a rename: a job that is using the old one goes on."""
+    new = target.with_name(f".{target.name}.new")
+    new.unlink(missing_ok=True)
+    if link:
+        new.symlink_to(source)
+    else:
+        shutil.copyfile(source, new)
+        new.chmod(0o755)
+    new.replace(target)
+
+
+def _bash() -> Path:
+    found = shutil.which("bash")
+    if found is None:
+        raise errors.EnvironmentProblem(
+            "there is no bash on PATH, which jobs as plain processes run on",
+            hint="install bash, or a Docker engine",
+        )
+    return Path(found)
+
+
+def _architecture() -> Architecture:
+    machine = platform.machine()
+    if machine in ("x86_64", "amd64"):
+        return "x86_64"
+    if machine in ("aarch64", "arm64"):
+        return "arm64"
+    raise errors.EnvironmentProblem(f"no tools for this machine's architecture, {machine}")
