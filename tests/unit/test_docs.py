@@ -137,3 +137,16 @@ def code(page: Path) -> str:
     blocks = re.findall(r"^ *```[a-z]*\n(.*?)^ *```", text, flags=re.DOTALL | re.MULTILINE)
     rest = re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE)
     return "\n".join([*blocks, *re.findall(r"`([^`\n]+)`", rest)])
+
+
+def test_every_room_stands_on_the_architecture_page() -> None:
+    page = PROJECT / "docs" / "architecture.md"
+    named = set(re.findall(r"^\| `([\w./]+)` \|", page.read_text(), re.MULTILINE))
+    rooms = [init.parent.name for init in PROJECT.glob("orchestrator/*/__init__.py")]
+    assert {f"orchestrator/{room}/" for room in rooms} <= named
+
+
+def test_every_decision_stands_in_the_list() -> None:
+    index = PROJECT / "docs" / "adr" / "README.md"
+    pages = {page.name for page in index.parent.glob("[0-9]*.md")}
+    assert set(re.findall(r"\]\((\d[^)]*\.md)\)", index.read_text())) == pages
