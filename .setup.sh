@@ -1,5 +1,8 @@
-# Sourced by ./bootstrap and by the Makefile (both define say and die): makes .venv and node_modules
-# what the lock files say. Does nothing, in a few milliseconds, when they are.
+# Sourced by ./bootstrap and by the Makefile: makes .venv and node_modules what the lock files say.
+# Does nothing, in a few milliseconds, when they are.
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "error: $1"; say "  help: $2"; exit 4; }
 
 UV_VERSION=0.13.9
 
