@@ -189,7 +189,7 @@ task measure {
 task call_variants {
     input {
         Array[File]+ bams
-        Array[File]+ bais
+        Array[File]+ bais  #!UnusedDeclaration: bcftools finds them beside the BAMs
         File fasta
         File fai
         String? region

@@ -20,6 +20,7 @@ VARIANT_CALLING = (
     "-i",
     "examples/variant-calling/inputs.json",
 )
+WORKFLOWS = sorted((PROJECT / "examples").glob("*/*.wdl"))
 SAMPLES = ("good", "trimmed", "poor")
 
 
@@ -138,6 +139,14 @@ def test_the_committed_reads_are_what_the_script_makes(project: Path) -> None:
     for path in made:
         committed = PROJECT / path.relative_to(project)
         assert content(path) == content(committed), path.name
+
+
+@pytest.mark.parametrize("wdl", WORKFLOWS, ids=lambda wdl: str(wdl.name))
+def test_the_example_has_nothing_that_a_strict_check_would_say(wdl: Path) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-m", "WDL", "check", "--strict", wdl], capture_output=True, text=True
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
 @pytest.mark.parametrize("example", ["read-qc", "variant-calling"])

@@ -106,7 +106,7 @@ def test_every_command_stands_in_the_reference_with_its_options() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
 def test_a_command_that_a_page_shows_exists_with_its_options(page: Path) -> None:
     known = commands()
-    shown = re.findall(r"\borchestrator ([a-z][a-z-]*(?: [a-z-]+)?)([^`\n]*)", code(page))
+    shown = re.findall(r"\borchestrator ([a-z][a-z-]*(?: [a-z][a-z-]*)?)([^`\n]*)", code(page))
     for words, rest in shown:
         name = next((n for n in (words, words.split()[0]) if n in known), None)
         if words.split()[0] == "bootstrap":
