@@ -1,0 +1,298 @@
+"""Inputs of a workflow: names and types checked against the document, all defects at once."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import WDL.Error
+from WDL import Env, Type, Value
+
+from orchestrator import errors
+from orchestrator.wdl import diagnostics, miniwdl_private
+from orchestrator.wdl.document import Document
+from orchestrator.wdl.library import LARGEST_INT
+
+_OVERRIDES = ("runtime", "requirements", "hints")
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Checked inputs. Binding `json` again gives the same."""
+
+    json: dict[str, Any]  # by full names, plain JSON values
+    files: tuple[tuple[str, str, bool], ...]  # input name, URI or path, whether a directory
+    values: Any = field(repr=False)  # Env.Bindings of values; for this room only
+    document: Document = field(repr=False)
+
+    def with_files(self, mapping: Mapping[str, str]) -> Inputs:
+        """The same with files moved: URI or path -> new URI or path."""
+        values = self.values.map(
+            lambda binding: Env.Binding(
+                binding.name,
+                miniwdl_private.rewrite_paths(
+                    binding.value, lambda path: mapping.get(path.value, path.value)
+                ),
+            )
+        )
+        return _inputs(self.document, values)
+
+
+def bind(document: Document, inputs: Mapping[str, Any]) -> Inputs:
+    """Check inputs by name (`wf.x`, or bare `x`; of calls `wf.call.x`) and type.
+
+    `wf.call.runtime.cpu` overrides a runtime attribute. Names that begin with `#` are comments.
+    Raises InvalidInputs with one finding for every defect.
+    """
+    findings: list[errors.Finding] = []
+    bindings: dict[str, Any] = {}
+    given_as: dict[str, str] = {}
+    for key, value in inputs.items():
+        if key.startswith("#"):
+            continue
+        found = _find(document, key)
+        if found is None:
+            findings.append(_unknown(document, key))
+            continue
+        name, type_ = found
+        if name in given_as:
+            findings.append(errors.Finding(f"{key} is given twice, here and as {given_as[name]}"))
+            continue
+        given_as[name] = key
+        place = document.declared[name].place if name in document.declared else None
+        wrong = [
+            errors.Finding(f"{key}{where}: expected {expected}, got {_shown(item)}", place)
+            for where, expected, item in _mismatches(type_, value, "")
+        ]
+        if wrong:
+            findings += wrong
+            continue
+        try:
+            bindings[name] = Value.from_json(type_, value)
+        except (WDL.Error.RuntimeError, ValueError, AssertionError, TypeError) as error:
+            findings.append(errors.Finding(f"{key}: {error}", place))
+    for declared in document.declared.values():
+        if declared.required and declared.name not in given_as:
+            findings.append(
+                errors.Finding(
+                    f"{document.workflow_name}.{declared.name} ({declared.type}) is missing",
+                    declared.place,
+                )
+            )
+    if findings:
+        raise errors.InvalidInputs(
+            f"the inputs do not fit workflow {document.workflow_name}",
+            findings=findings,
+            hint="`orchestrator inputs` prints what the workflow takes"
+            if len(findings) > 1
+            else "",
+        )
+    env = Env.Bindings()
+    for name in reversed(bindings):
+        env = env.bind(name, bindings[name])
+    return _inputs(document, env)
+
+
+def parse_assignments(document: Document, assignments: Iterable[str]) -> dict[str, Any]:
+    """`name=value` pairs of a command line as inputs by full names.
+
+    The declared type tells how a value is read: a String or File stays text; numbers and booleans
+    are parsed; arrays are given by repetition or, like maps and structs, as JSON.
+    Raises InvalidInputs with one finding for every defect. Names are left to `bind`.
+    """
+    findings: list[errors.Finding] = []
+    texts: dict[str, list[str]] = {}
+    for assignment in assignments:
+        key, separator, text = assignment.partition("=")
+        if not separator or not key:
+            findings.append(errors.Finding(f"{assignment!r} is not of the form name=value"))
+            continue
+        found = _find(document, key)
+        name = key if found is None else f"{document.workflow_name}.{found[0]}"
+        texts.setdefault(name, []).append(text)
+    parsed: dict[str, Any] = {}
+    for name, given in texts.items():
+        found = _find(document, name)
+        if found is None:
+            parsed[name] = given[-1]
+            continue
+        type_ = found[1]
+        try:
+            if isinstance(type_, Type.Array):
+                parsed[name] = _array(type_, given)
+            elif len(given) > 1:
+                raise ValueError(f"given {len(given)} times, but it is no array")
+            else:
+                parsed[name] = _parsed(type_, given[0])
+        except ValueError as error:
+            place = document.declared[found[0]].place if found[0] in document.declared else None
+            findings.append(errors.Finding(f"{name}: {error}", place))
+    if findings:
+        raise errors.InvalidInputs("the inputs cannot be read", findings=findings)
+    return parsed
+
+
+def _find(document: Document, key: str) -> tuple[str, Any] | None:
+    """The input that a key means: its name without the workflow's, and its type."""
+    for candidate in _candidates(document, key):
+        declared = document.declared.get(candidate)
+        if declared is not None:
+            return candidate, declared.type
+        call, separator, attribute = _split_override(candidate)
+        if separator and call in document.task_calls and attribute:
+            return candidate, Type.Any()
+    return None
+
+
+def _candidates(document: Document, key: str) -> Iterator[str]:
+    prefix = f"{document.workflow_name}."
+    names = [key.removeprefix(prefix), key] if key.startswith(prefix) else [key]
+    yield from names
+    for name in names:
+        parts = name.split(".")
+        if len(parts) == 3:  # `call.workflow.x`, as old Cromwell inputs name a sub-workflow's
+            yield f"{parts[0]}.{parts[2]}"
+
+
+def _split_override(name: str) -> tuple[str, str, str]:
+    for section in _OVERRIDES:
+        call, separator, attribute = name.rpartition(f".{section}.")
+        if separator:
+            return call, separator, attribute
+    return name, "", ""
+
+
+def _unknown(document: Document, key: str) -> errors.Finding:
+    known = [f"{document.workflow_name}.{name}" for name in document.declared]
+    hint = diagnostics.closest(key, known) or diagnostics.closest(
+        f"{document.workflow_name}.{key}", known
+    )
+    if not hint:
+        own = [name for name in document.declared if "." not in name]
+        hint = f"it takes {', '.join(own[:12])}" if own else "it takes no inputs"
+    return errors.Finding(f"workflow {document.workflow_name} has no input {key}", hint=hint)
+
+
+def _inputs(document: Document, values: Any) -> Inputs:
+    prefix = f"{document.workflow_name}."
+    files: list[tuple[str, str, bool]] = []
+    for binding in values:
+
+        def note(path: Any, name: str = prefix + binding.name) -> str:
+            files.append((name, path.value, isinstance(path, Value.Directory)))
+            return str(path.value)
+
+        miniwdl_private.rewrite_paths(binding.value, note)
+    return Inputs(
+        json={prefix + binding.name: binding.value.json for binding in values},
+        files=tuple(dict.fromkeys(files)),
+        values=values,
+        document=document,
+    )
+
+
+def _mismatches(type_: Any, value: Any, where: str) -> Iterator[tuple[str, str, Any]]:
+    """(path, expected, value) of everything in a JSON value that does not fit a type.
+
+    Stricter than miniwdl, for which true is an Int and 1 a Boolean.
+    """
+    if isinstance(type_, Type.Any):
+        return
+    if value is None:
+        if not type_.optional:
+            yield where, str(type_), value
+        return
+    match type_:
+        case Type.Boolean():
+            fits = isinstance(value, bool)
+        case Type.Int():
+            fits = _is_int(value) and abs(value) <= LARGEST_INT
+        case Type.Float():
+            fits = _is_int(value) or (isinstance(value, float) and math.isfinite(value))
+        case Type.File():
+            fits = isinstance(value, str) and value != "" and not value.endswith("/")
+        case Type.Directory():
+            fits = isinstance(value, str) and value != ""
+        case Type.String():
+            fits = isinstance(value, str)
+        case Type.Array():
+            fits = isinstance(value, list) and not (type_.nonempty and not value)
+            for index, item in enumerate(value if fits else ()):
+                yield from _mismatches(type_.item_type, item, f"{where}[{index}]")
+        case Type.Map():
+            fits = isinstance(value, dict)
+            for key, item in value.items() if fits else ():
+                yield from _mismatches(type_.item_type[1], item, f"{where}[{json.dumps(key)}]")
+        case Type.Pair():
+            fits = isinstance(value, dict) and {k.lower() for k in value} == {"left", "right"}
+            for key, item in value.items() if fits else ():
+                side = type_.left_type if key.lower() == "left" else type_.right_type
+                yield from _mismatches(side, item, f"{where}.{key}")
+        case Type.StructInstance():
+            members = type_.members or {}
+            fits = isinstance(value, dict)
+            for key, member in members.items() if fits else ():
+                if key in value:
+                    yield from _mismatches(member, value[key], f"{where}.{key}")
+                elif not member.optional:
+                    yield f"{where}.{key}", str(member), None
+        case _:
+            fits = True
+    if not fits:
+        yield where, str(type_), value
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _array(type_: Any, given: list[str]) -> list[Any]:
+    if len(given) == 1 and given[0].lstrip().startswith("["):
+        value = _json(given[0], type_)
+        assert isinstance(value, list)
+        return value
+    return [_parsed(type_.item_type, text) for text in given]
+
+
+def _parsed(type_: Any, text: str) -> Any:
+    if isinstance(type_, Type.String | Type.File | Type.Directory):
+        return text
+    if isinstance(type_, Type.Any):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    if type_.optional and text == "null":
+        return None
+    if isinstance(type_, Type.Int):
+        if not re.fullmatch(r"[+-]?[0-9]+", text):
+            raise ValueError(f"expected Int, got {text!r}")
+        return int(text)
+    if isinstance(type_, Type.Float):
+        try:
+            return float(text)
+        except ValueError:
+            raise ValueError(f"expected Float, got {text!r}") from None
+    if isinstance(type_, Type.Boolean):
+        if text.lower() not in ("true", "false"):
+            raise ValueError(f"expected true or false, got {text!r}")
+        return text.lower() == "true"
+    return _json(text, type_)
+
+
+def _json(text: str, type_: Any) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"expected {type_} as JSON: {error}") from None

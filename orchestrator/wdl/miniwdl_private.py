@@ -1,0 +1,323 @@
+"""The only module that touches miniwdl's private names and changes how miniwdl behaves.
+
+miniwdl's public surface does not cover a scheduler that is not its own. What is used here was the
+same in every release from 1.0.0 to 1.16.0; the version is checked all the same, because a silent
+change would be found by users. To move on: run `tests/unit/wdl`, which drives miniwdl's own state
+machine against this one, then raise `TESTED`.
+
+`IndexedStateMachine` is miniwdl's `StateMachine` with three changes:
+
+- Counts of unfinished dependencies and lists of dependants instead of a scan of all waiting jobs at
+  every step, which made a scatter quadratic.
+- `_do_job` without miniwdl's file policy: it looked at the local file system. Here files are URIs
+  or paths that nobody opens.
+- A job that lacks facts is put aside and tried again; the others go on.
+
+Two behaviours of miniwdl are changed for the whole process, because values and expressions are made
+deep inside it (both leave every result as it is):
+
+- `Value.Base.expr`: the setter re-labelled all parts of a value at every evaluation of `array[i]`:
+  quadratic, and it changed values that several nodes share. Now it labels the value alone; an error
+  inside a compound value is reported at the outer expression.
+- The `wdl` loggers are held at WARNING: at INFO every node's values are rendered.
+"""
+
+from __future__ import annotations
+
+import heapq
+import importlib.metadata
+import logging
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import WDL
+from WDL import Env, Tree, Type, Value
+from WDL.Expr import String as _StringExpr
+from WDL.Expr import _meta_value_to_json
+from WDL._util import WDLVersion, byte_size_units, topsort, wdl_version_geq
+from WDL.runtime import _workflow_state as _state
+
+from orchestrator.wdl import diagnostics
+from orchestrator.wdl.facts import NeedFacts, Want
+
+TESTED = "1.16"
+
+_version = importlib.metadata.version("miniwdl")
+if not re.fullmatch(re.escape(TESTED) + r"\..*", _version + "."):
+    raise ImportError(
+        f"miniwdl {_version} is installed; this release works with {TESTED}.x: "
+        f"pip install 'miniwdl~={TESTED}.0'"
+    )
+
+
+def _get_expr(value: Any) -> Any:
+    return value._expr
+
+
+def _set_expr(value: Any, expression: Any) -> None:
+    value._expr = expression
+
+
+Value.Base.expr = property(_get_expr, _set_expr)
+logging.getLogger("wdl").setLevel(logging.WARNING)
+
+BYTES_PER_UNIT: dict[str, int] = byte_size_units
+
+# Tree._calls: the calls of a workflow, those in sections included.
+calls: Callable[[Any], Iterable[Any]] = Tree._calls
+
+
+def is_at_least(version: str, minimum: str) -> bool:
+    """Whether a document's WDL version is this one (`1.1`, `1.2`) or later."""
+    return bool(wdl_version_geq(version, {"1.1": WDLVersion.V1_1, "1.2": WDLVersion.V1_2}[minimum]))
+
+
+def in_dependency_order(declarations: Iterable[Any]) -> list[Any]:
+    """Declarations of a task, each after those it refers to."""
+    by_id, adjacency = Tree._decl_dependency_matrix(list(declarations))
+    return [by_id[node_id] for node_id in topsort(adjacency)]
+
+
+def dedented(command: Any) -> list[Any]:
+    """The parts of a task's command (texts and placeholders) without common leading blanks."""
+    return list(_StringExpr._dedent(command.parts))
+
+
+def meta_json(meta: Any) -> Any:
+    """A `meta` section as plain JSON values."""
+    return _meta_value_to_json(meta)
+
+
+def holds_paths(type_: Any) -> bool:
+    """Whether values of this type may hold a File or Directory."""
+    if isinstance(type_, Type.File | Type.Directory | Type.Any | Type.Object):
+        return True
+    if isinstance(type_, Type.StructInstance):
+        members = type_.members
+        return members is None or any(holds_paths(member) for member in members.values())
+    return any(holds_paths(parameter) for parameter in type_.parameters)
+
+
+def rewrite_paths(value: Any, rewrite: Callable[[Any], str | None]) -> Any:
+    """`Value.rewrite_paths`, but a value that cannot hold a path is not copied."""
+    return Value.rewrite_paths(value, rewrite) if holds_paths(value.type) else value
+
+
+class IndexedStateMachine(_state.StateMachine):  # type: ignore[misc]
+    """Steps a workflow. See the module; `miniwdl`'s own class tells the whole story."""
+
+    def __init__(self, workflow: Any, inputs: Any) -> None:
+        self._blocked: dict[str, int] = {}  # job id -> its unfinished dependencies
+        self._dependants: defaultdict[str, list[str]] = defaultdict(list)
+        self._ready: list[str] = []  # a heap: the order is the same at every replay
+        self._parked: dict[str, frozenset[Want]] = {}
+        self._expanding: list[tuple[str, Iterator[Any]]] = []
+        super().__init__("wdl.graph", "/nonexistent", workflow, inputs)
+        self._given = {binding.name: binding.value for binding in self.inputs}
+        self._given_to: defaultdict[str, list[tuple[str, Any]]] = defaultdict(list)
+        for name, value in self._given.items():
+            call, separator, rest = name.partition(".")
+            if separator:
+                self._given_to[call].append((rest, value))
+
+    def _schedule(self, job: Any) -> None:
+        assert job.id not in self.jobs, job.id
+        self.jobs[job.id] = job
+        self.waiting.add(job.id)
+        blocked = 0
+        for dependency in job.dependencies:
+            if dependency not in self.finished:
+                blocked += 1
+                self._dependants[dependency].append(job.id)
+        if blocked:
+            self._blocked[job.id] = blocked
+        else:
+            heapq.heappush(self._ready, job.id)
+
+    def step(self, stdlib: Any) -> Any:  # type: ignore[override]
+        """Do one job. CallInstructions when it is a call, True when there may be more, else None.
+
+        Raises whatever the job raises, with `job_id` on it; that job is then never tried again.
+        """
+        if self._expanding:
+            return self._expand()
+        if not self._ready:
+            assert self.running or self._parked or not self.waiting, "deadlocked"
+            return None
+        job_id = heapq.heappop(self._ready)
+        job = self.jobs[job_id]
+        self.waiting.remove(job_id)
+        try:
+            result = self._do_job(stdlib, job)
+        except Exception as error:
+            need = diagnostics.behind(error, NeedFacts)
+            if need is not None:
+                wants = need.wants | stdlib.wants(_expressions(job.node), self._environment(job))
+                self.waiting.add(job_id)
+                self._parked[job_id] = wants
+                return True
+            self.running.add(job_id)  # for ever: it failed
+            error.job_id = job_id  # type: ignore[attr-defined]
+            raise
+        if isinstance(result, _state.StateMachine.CallInstructions):
+            self.running.add(job_id)
+            return result
+        if result is not None:
+            self._finish(job_id, result)
+        return True
+
+    def retry_parked(self, is_known: Callable[[Want], bool]) -> None:
+        """Try those jobs again that wait for nothing any more."""
+        for job_id in [j for j, wants in self._parked.items() if all(map(is_known, wants))]:
+            del self._parked[job_id]
+            heapq.heappush(self._ready, job_id)
+
+    @property
+    def wants(self) -> frozenset[Want]:
+        """The facts that jobs wait for."""
+        return frozenset().union(*self._parked.values())
+
+    def call_finished(self, job_id: str, outputs: Any) -> None:
+        """A call's outputs, by their unqualified names."""
+        assert job_id in self.running, job_id
+        self.running.remove(job_id)
+        self._finish(job_id, outputs.wrap_namespace(self.jobs[job_id].node.name))
+
+    def _finish(self, job_id: str, outputs: Any) -> None:
+        self.job_outputs[job_id] = outputs
+        self.finished.add(job_id)
+        for dependant in self._dependants.pop(job_id, ()):
+            left = self._blocked[dependant] - 1
+            if left:
+                self._blocked[dependant] = left
+            else:
+                del self._blocked[dependant]
+                heapq.heappush(self._ready, dependant)
+
+    def _do_job(self, stdlib: Any, job: Any) -> Any:  # type: ignore[override]
+        node = job.node
+        if isinstance(node, Tree.Gather):
+            return _state._gather(
+                node, {dependency: self.job_outputs[dependency] for dependency in job.dependencies}
+            )
+        env = self._environment(job)
+        if isinstance(node, Tree.Decl):
+            return Env.Bindings(Env.Binding(node.name, self._declared(node, env, stdlib)))
+        if isinstance(node, Tree.Call):
+            return _state.StateMachine.CallInstructions(
+                id=job.id, callee=node.callee, inputs=self._call_inputs(node, env, stdlib)
+            )
+        if isinstance(node, Tree.Scatter | Tree.Conditional):
+            self._begin_section(job, node.expr.eval(env, stdlib=stdlib))
+            return None
+        return env  # the workflow's outputs
+
+    def _environment(self, job: Any) -> Any:
+        env = Env.Bindings()
+        for _, binding in job.scatter_stack:
+            env = Env.Bindings(binding, env)
+        return Env.merge(env, *(self.job_outputs[dependency] for dependency in job.dependencies))
+
+    def _declared(self, node: Any, env: Any, stdlib: Any) -> Any:
+        if node.name in self._given:
+            return self._given[node.name].coerce(node.type)
+        if node.expr is None:
+            return Value.Null()
+        return stdlib.checked(node, node.expr.eval(env, stdlib=stdlib).coerce(node.type))
+
+    def _call_inputs(self, node: Any, env: Any, stdlib: Any) -> Any:
+        """Expressions of the call, then what the inputs file gives to it, coerced to the callee's
+        types. A null for a declaration with a default stays null: the default is chosen later."""
+        available = _available_inputs(node.callee)
+        bindings = Env.Bindings()
+        given = [(name, expr.eval(env, stdlib=stdlib)) for name, expr in node.inputs.items()]
+        given += self._given_to.get(node.name, [])
+        for name, value in given:
+            decl = available.get(name)
+            if decl is not None:
+                type_ = decl.type.copy(optional=True) if decl.expr is not None else decl.type
+                value = value.coerce(type_)
+            bindings = bindings.bind(name, value)
+        return bindings
+
+    # A section's body may be large: its jobs are made some at a time, gathers last.
+
+    def _begin_section(self, job: Any, value: Any) -> None:
+        self._expanding.append((job.id, _section_jobs(self.workflow, job, value)))
+
+    def _expand(self, at_once: int = 500) -> bool:
+        job_id, jobs = self._expanding[-1]
+        for _ in range(at_once):
+            job = next(jobs, None)
+            if job is None:
+                self._expanding.pop()
+                self._finish(job_id, Env.Bindings())
+                break
+            self._schedule(job)
+        return True
+
+
+def _expressions(node: Any) -> list[Any]:
+    if isinstance(node, Tree.Call):
+        return list(node.inputs.values())
+    return [node.expr] if getattr(node, "expr", None) is not None else []
+
+
+def _available_inputs(callee: Any) -> dict[str, Any]:
+    """`callee.available_inputs` by name; it is built anew at every access, so it is kept."""
+    known: dict[str, Any] | None = getattr(callee, "_orchestrator_inputs", None)
+    if known is None:
+        known = {binding.name: binding.value for binding in callee.available_inputs}
+        callee._orchestrator_inputs = known
+    return known
+
+
+def _section_jobs(workflow: Any, job: Any, value: Any) -> Iterator[Any]:
+    """The jobs of a scatter or conditional: as `_workflow_state._scatter`, made lazily and without
+    names for shards (which miniwdl works out from all values even when told not to use them)."""
+    section = job.node
+    stack = job.scatter_stack
+    if isinstance(section, Tree.Scatter):
+        digits = max(1, math.ceil(math.log10(len(value.value)))) if value.value else 1
+        stacks = (
+            [*stack, (str(index).zfill(digits), Env.Binding(section.variable, item))]
+            for index, item in enumerate(value.value)
+        )
+    else:
+        stacks = iter([stack] if value.value else [])
+    made: defaultdict[str, set[str]] = defaultdict(set)
+    dependencies = {
+        node.workflow_node_id: [
+            (dependency, workflow.get_node(dependency).scatter_depth)
+            for dependency in sorted(node.workflow_node_dependencies)
+        ]
+        for node in section.body
+    }
+    for inner in stacks:
+        indices = [index for index, _ in inner]
+        for node in section.body:
+            job_id = "-".join([node.workflow_node_id, *indices])
+            yield _state._Job(
+                id=job_id,
+                node=node,
+                dependencies={
+                    "-".join([dependency, *indices[:depth]])
+                    for dependency, depth in dependencies[node.workflow_node_id]
+                },
+                scatter_stack=inner,
+            )
+            made[node.workflow_node_id].add(job_id)
+            if isinstance(node, Tree.WorkflowSection):
+                for gather in node.gathers.values():
+                    made[gather.workflow_node_id].add("-".join([gather.workflow_node_id, *indices]))
+    indices = [index for index, _ in stack]
+    for body_node_id, gather in section.gathers.items():
+        yield _state._Job(
+            id="-".join([gather.workflow_node_id, *indices]),
+            node=gather,
+            dependencies=made[body_node_id],
+            scatter_stack=stack,
+        )
