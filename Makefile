@@ -11,7 +11,7 @@ set-up: ## make .venv and node_modules what the lock files say; ./bootstrap does
 	@set -eu; . ./.setup.sh; set_up
 
 # Two at a time: the acceptance tests start AWS, databases and jobs of their own.
-PYTEST = set -eu; . ./.setup.sh; .venv/bin/pytest -n 2 --dist worksteal
+PYTEST = set -eu; . ./.setup.sh; .venv/bin/pytest -n 2 --dist loadgroup
 
 .PHONY: test
 test: set-up ## everything that CI asks for: style, types, rooms, tests

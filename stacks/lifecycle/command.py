@@ -92,11 +92,13 @@ def _bootstrap_local(home: Path, jobs: str, prove: bool) -> None:
         _say_ready(home, config, began)
         return
     say("prove", "examples/read-qc on AWS Batch, as `orchestrator run` does it")
+    image = [f"image={local.prepare_image(home)}"] if aws.jobs == "docker" else []
     code = subprocess.run(
         [
             str(Path(sys.executable).parent / "orchestrator"),
             "run",
             str(ROOT / "examples/read-qc/read-qc.wdl"),
+            *image,
             *("--inputs", str(ROOT / "examples/read-qc/inputs.json")),
             *("--environment", local.ENVIRONMENT),
             *("--copy-outputs", str(home / "outputs")),

@@ -6,8 +6,12 @@ what user data would install is laid out below the state directory.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import platform
 import shutil
+import subprocess
+import tarfile
 from pathlib import Path
 
 from orchestrator import errors
@@ -54,11 +58,62 @@ def prepare_host(home: Path, jobs: str) -> None:
         _place(source, tools / name, link=name == "sh" and jobs != "docker")
 
 
+def image(home: Path) -> str:
+    """The name of an image that is there without any registry: POSIX tools and nothing else."""
+    return f"orchestrator-local:{hashlib.sha256(str(home).encode()).hexdigest()[:12]}"
+
+
+def prepare_image(home: Path) -> str:
+    """Make that image of the static busybox, where Docker does not have it yet; its name."""
+    name = image(home)
+    if _docker("image", "inspect", name) is None:
+        archive = _root_file_system(assets.tools(_architecture()))
+        if _docker("import", "--change", 'CMD ["/bin/sh"]', "-", name, stdin=archive) is None:
+            raise errors.EnvironmentProblem(
+                f"docker import of {name} failed", hint="or run jobs without it: --jobs process"
+            )
+    return name
+
+
 def destroy(home: Path) -> bool:
     """Stop everything, remove all its files. True when something was there."""
     there = state(home).exists()
     process.stop(state(home), destroy=True)
+    if there and shutil.which("docker"):
+        _docker("image", "rm", "--force", image(home))
     return there
+
+
+def _root_file_system(tools: tuple[assets.Tool, ...]) -> bytes:
+    busybox = next(tool.path for tool in tools if tool.name == "busybox")
+    applets = subprocess.run(
+        [str(busybox), "--list"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for folder, mode in (("bin", 0o755), ("etc", 0o755), ("tmp", 0o1777), ("root", 0o700)):
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, mode
+            archive.addfile(entry)
+        archive.add(busybox, "bin/busybox", recursive=False)
+        for applet in applets:
+            if applet != "busybox":
+                entry = tarfile.TarInfo(f"bin/{applet}")
+                entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
+                archive.addfile(entry)
+        users = b"root:x:0:0:root:/root:/bin/sh\n"
+        entry = tarfile.TarInfo("etc/passwd")
+        entry.size = len(users)
+        archive.addfile(entry, io.BytesIO(users))
+    return buffer.getvalue()
+
+
+def _docker(*arguments: str, stdin: bytes | None = None) -> bytes | None:
+    """What docker prints; None when it fails."""
+    done = subprocess.run(
+        ["docker", *arguments], input=stdin, capture_output=True, timeout=120, check=False
+    )
+    return done.stdout if done.returncode == 0 else None
 
 
 def _place(source: Path, target: Path, *, link: bool) -> None:
