@@ -155,7 +155,7 @@ class Engine:
         busy = False
         while not self._stopping.is_set():
             for event in self._take_events(0.0 if busy else self._rest()):
-                self._guarded(getattr(event, "root_id", None), lambda event=event: self._on(event))  # type: ignore[misc]
+                self._guarded(_root_of(event), lambda event=event: self._on(event))  # type: ignore[misc]
             busy = self._turn()
             self._turned_at = time.monotonic()
 
@@ -194,9 +194,9 @@ class Engine:
                 self._dirty[root_id] = None
         dirty, self._dirty = self._dirty, {}
         for root_id in dirty:
-            active = self._active.get(root_id)
-            if active is not None:
-                self._guarded(root_id, lambda active=active: self._slice(active, now))  # type: ignore[misc]
+            touched = self._active.get(root_id)
+            if touched is not None:
+                self._guarded(root_id, lambda active=touched: self._slice(active, now))  # type: ignore[misc]
         if now - self._commands_at >= self._settings.command_poll_seconds:
             self._commands_at = now
             for active in self._active.values():
@@ -409,3 +409,13 @@ class Engine:
             _log.warning("commands could not be read", reason=error.message)
             return None
         return events.Commanded(lease.root_id, commands) if commands else None
+
+
+def _root_of(event: events.Event) -> str | None:
+    match event:
+        case events.Opened(lease) | events.OpenFailed(lease):
+            return lease.root_id
+        case events.Changed() | events.Poke():
+            return None
+        case _:
+            return event.root_id

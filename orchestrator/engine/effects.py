@@ -209,7 +209,7 @@ class Effects:
             if self._closing.is_set():
                 return
             try:
-                changes = backend.changes(1.0)
+                changes = backend.changes(0.25)
             except Exception:
                 _log.exception("the poller of a backend broke; it goes on", backend=name)
                 self._closing.wait(5.0)
@@ -259,13 +259,13 @@ class _FetchBatch:
 
 def _listing(root_id: str, uri: str, stats: Iterable[Stat]) -> FactRecord:
     base = uri.rstrip("/") + "/"
-    entries = [[stat.uri.removeprefix(base), stat.size, stat.etag] for stat in stats]
+    entries = [(stat.uri.removeprefix(base), stat.size, stat.etag) for stat in stats]
     return FactRecord(
         root_id,
         "listing",
         uri,
         bool(entries),
-        sum(entry[1] for entry in entries),
+        sum(size for _, size, _ in entries),
         None,
         json.dumps(entries).encode(),
     )

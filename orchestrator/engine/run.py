@@ -163,6 +163,7 @@ class _Step:
     do: Callable[[], None]
     on_error: Callable[[errors.OrchestratorError], None]
     missing: set[Want] = field(default_factory=set)
+    given_up: bool = False  # a fact that it needs cannot be had
 
 
 class Run:
@@ -309,8 +310,10 @@ class Run:
         for want in (*arrived, *failed):
             for step in self._parked.pop(want, ()):
                 step.missing.discard(want)
+                if step.given_up:
+                    continue
                 if want in failed:
-                    step.missing.clear()
+                    step.given_up = True
                     step.on_error(failed[want])
                 elif not step.missing:
                     self._todo.append(step)
@@ -792,13 +795,12 @@ class Run:
 
     def _pin_outputs(self, manifest: Manifest, outputs: Mapping[str, Any]) -> None:
         """What is known of the files that go on into the graph spares a look-up each."""
-        by_uri = {file.uri: file for file in manifest.files.values()}
-        for file in (manifest.stdout, manifest.stderr):
-            by_uri.setdefault(file.uri, file)
+        by_uri = {file.uri: file for file in (manifest.stdout, manifest.stderr)}
+        by_uri |= {file.uri: file for file in manifest.files.values()}
         for value in _strings(outputs):
-            file = by_uri.get(value)
-            if file is not None:
-                self._pin(FactRecord(self.root.id, "stat", file.uri, True, file.size, file.etag))
+            known = by_uri.get(value)
+            if known is not None:
+                self._pin(FactRecord(self.root.id, "stat", value, True, known.size, known.etag))
 
     # --- ends
 

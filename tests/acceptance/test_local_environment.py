@@ -17,11 +17,13 @@ pytestmark = [pytest.mark.xdist_group("acceptance"), pytest.mark.timeout(300)]
 
 def test_bootstrap_prints_the_outputs_last_and_copies_them(environment: Environment) -> None:
     outputs = environment.bootstrap.json
-    assert set(outputs) and all(name.startswith("read_qc.") for name in outputs)
+    assert set(outputs)
+    assert all(name.startswith("read_qc.") for name in outputs)
     copied = json.loads((environment.home / "outputs" / "outputs.json").read_text())
     assert set(copied) == set(outputs)
     files = [value for value in copied.values() if isinstance(value, str) and "/" in value]
-    assert files and all(Path(file).is_file() for file in files)
+    assert files
+    assert all(Path(file).is_file() for file in files)
     assert "--environment local" in environment.bootstrap.stderr
     assert "--destroy" in environment.bootstrap.stderr
 
@@ -53,7 +55,11 @@ def test_a_scatter_over_three_files_is_one_array_job_with_logs(environment: Envi
 
 
 HELLO = """version 1.1
-workflow hello { input { String name } call greet { input: name = name } output { File o = greet.o } }
+workflow hello {
+  input { String name }
+  call greet { input: name = name }
+  output { File o = greet.o }
+}
 task greet {
   input { String name }
   command <<< echo "said ~{name}"; echo "to stderr" >&2; echo "Hello, ~{name}" > greeting.txt >>>

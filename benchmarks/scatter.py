@@ -1,0 +1,115 @@
+"""A scatter of trivial calls on the local AWS: Batch API calls, orchestrator CPU a call, wall time.
+
+    .venv/bin/python benchmarks/scatter.py [--calls 1000] [--home DIR] [--json]
+
+Deploys the stacks into an AWS of its own (or uses the one of --home), runs jobs as plain processes,
+and reads the AWS's own count of what was called.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from orchestrator.local_aws import process
+
+ROOT = Path(__file__).resolve().parents[1]
+
+WDL = """version 1.1
+workflow scatter_benchmark {
+  input { Int n }
+  scatter (i in range(n)) { call trivial { input: i = i } }
+  output { Int calls = length(trivial.o) }
+}
+task trivial {
+  input { Int i }
+  command <<< echo ~{i} >>>
+  output { Int o = read_int(stdout()) }
+  runtime { docker: "debian:12" memory: "256 MB" }
+}
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--calls", type=int, default=1000)
+    parser.add_argument("--home", type=Path)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if options.home:
+        report(measure(options.home.resolve(), options.calls), options.json)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        bootstrap(home, "--no-prove", "--jobs", "process")
+        try:
+            report(measure(home, options.calls), options.json)
+        finally:
+            bootstrap(home, "--destroy")
+
+
+def bootstrap(home: Path, *arguments: str) -> None:
+    subprocess.run(
+        [str(ROOT / "bootstrap"), "--local", "--home", str(home), *arguments],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def measure(home: Path, calls: int) -> dict[str, Any]:
+    """Run the workflow once; what it cost."""
+    aws = process.status(home / ".local-aws")
+    if aws is None:
+        sys.exit(f"no AWS runs in {home}")
+    wdl = home / "scatter.wdl"
+    wdl.write_text(WDL)
+    counts_url = f"{aws.endpoint}/_local-aws/calls"
+    urllib.request.urlopen(urllib.request.Request(counts_url, method="DELETE")).close()
+    began = time.monotonic()
+    child = subprocess.Popen(
+        [
+            str(Path(sys.executable).with_name("orchestrator")),
+            *("run", str(wdl), f"n={calls}", "--environment", "local", "--quiet"),
+        ],
+        cwd=home,
+        stdout=subprocess.PIPE,
+    )
+    assert child.stdout is not None
+    outputs = json.loads(child.stdout.read())
+    _, status, usage = os.wait4(child.pid, 0)
+    seconds = time.monotonic() - began
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert outputs == {"scatter_benchmark.calls": calls}, outputs
+    with urllib.request.urlopen(counts_url) as answer:
+        counts = json.load(answer)
+    cpu = usage.ru_utime + usage.ru_stime
+    return {
+        "calls": calls,
+        "batch_api_calls": sum(counts.get("batch", {}).values()),
+        "batch_api": counts.get("batch", {}),
+        "s3_api": counts.get("s3", {}),
+        "orchestrator_cpu_seconds": round(cpu, 2),
+        "orchestrator_cpu_ms_a_call": round(1000 * cpu / calls, 2),
+        "peak_memory_mib": usage.ru_maxrss // 1024,
+        "wall_seconds": round(seconds, 1),
+    }
+
+
+def report(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result, indent=2))
+    else:
+        for name, value in result.items():
+            print(f"{name:<28} {value}")
+
+
+if __name__ == "__main__":
+    main()
