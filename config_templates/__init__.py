@@ -1,0 +1,8 @@
+"""Configuration files, rendered from the deployment contract.
+
+    aws-batch.conf.j2   an environment on AWS: Cromwell's shape and our block `orchestrator`
+    local.conf          this machine, to be copied and changed
+    render              the one function
+
+Knows `orchestrator.deployment` and nothing else.
+"""
