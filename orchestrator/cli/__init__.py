@@ -42,12 +42,7 @@ app.add_typer(local_aws.app, name="local-aws")
 def main() -> None:
     """Entry point of the console script."""
     _quiet_libraries()
-    for entry in metadata.entry_points(group="orchestrator.commands"):
-        try:
-            command = entry.load()
-        except ImportError:
-            continue  # its extra is not installed
-        app.command(entry.name)(command)
+    _mount_commands_of_others()
     try:
         app()
     except errors.OrchestratorError as error:
@@ -60,6 +55,19 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our stdout has gone, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+def _mount_commands_of_others() -> None:
+    """Only those that this call is about: importing CDK takes longer than most commands."""
+    about = sys.argv[1:2]
+    for entry in metadata.entry_points(group="orchestrator.commands"):
+        if about and about[0] != entry.name and about[0] not in ("--help", "--show-completion"):
+            continue
+        try:
+            app.command(entry.name)(entry.load())
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] in ("orchestrator", "stacks"):
+                raise  # ours: a defect; otherwise its extra is not installed
 
 
 def _quiet_libraries() -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from orchestrator.wdl.bundle import Bundle
 
 from orchestrator.assembly import load_bundle
 from orchestrator.backends.fake import FakeBackend
@@ -24,6 +23,7 @@ from orchestrator.model.records import WorkflowRecord
 from orchestrator.model.states import WorkflowState
 from orchestrator.store.sql import SqlStore
 from orchestrator.wdl import document, inputs
+from orchestrator.wdl.bundle import Bundle
 
 
 class World:
