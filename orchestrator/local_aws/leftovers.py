@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import shutil
 from pathlib import Path
 
@@ -13,8 +11,9 @@ from orchestrator.local_aws import postgres
 def clean(state_dir: Path) -> None:
     """End databases and jobs that no server owns any more, and remove their files."""
     postgres.end_orphans(state_dir / "postgres")
-    if importlib.util.find_spec("orchestrator.local_aws.batch") is not None:
-        orphans = importlib.import_module("orchestrator.local_aws.batch.orphans")
-        orphans.end_orphans(state_dir)
+    if (state_dir / "batch").exists():
+        from orchestrator.local_aws import batch  # late: it imports moto, which takes a second
+
+        batch.end_orphans(state_dir)
     for name in ("tmp", "postgres"):
         shutil.rmtree(state_dir / name, ignore_errors=True)
