@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import WDL
 import WDL.Error
@@ -98,7 +98,7 @@ def _target(importer: Path, uri: str, place: errors.Place) -> Path:
         )
     if separator or uri.startswith("file:"):
         raise errors.InvalidWdl(f"imports of the kind {scheme}: are not followed", place=place)
-    if os.path.isabs(uri):
+    if PurePosixPath(uri).is_absolute():
         raise errors.InvalidWdl(
             f"the import {uri} is an absolute path",
             place=place,

@@ -34,9 +34,7 @@ def place(position: Any) -> Place | None:
     """The place of a `SourcePosition`; None where there is none."""
     if position is None:
         return None
-    return Place(
-        position.abspath or position.uri, max(1, position.line), max(1, position.column)
-    )
+    return Place(position.abspath or position.uri, max(1, position.line), max(1, position.column))
 
 
 def closest(name: str, known: Iterable[str]) -> str:
@@ -102,6 +100,6 @@ def evaluation_failed(
     """An EvaluationFailed that names `subject` (what was evaluated) and the place in the source."""
     position = getattr(error, "pos", None) or fallback
     message = str(error) or type(error).__name__
-    if isinstance(error, KeyError):
-        message = f"no value for {message}"
+    if isinstance(error, FileNotFoundError):
+        message = "null where a file is needed"
     return errors.EvaluationFailed(f"{subject}: {message}", place=place(position))

@@ -53,7 +53,7 @@ class Document:
 
     @functools.cached_property
     def declared(self) -> dict[str, Declared]:
-        """Every input, the workflow's own first, then those of calls (`call.x`), in source order."""
+        """Every input: the workflow's own, then those of calls (`call.x`), in source order."""
         required = {binding.name for binding in self.workflow.required_inputs}
         found: dict[str, Declared] = {}
         for binding in self.workflow.available_inputs:

@@ -15,7 +15,7 @@ import io
 import json
 import posixpath
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import regex
 import WDL.Error as WdlError
@@ -64,8 +64,6 @@ class Scope:
 
 class Library(StdLib.Base):  # type: ignore[misc]
     """The functions of one WDL version. Not for use by several threads at once."""
-
-    _by_version: ClassVar[dict[str, Library]] = {}
 
     def __init__(self, version: str, scope: Scope | None = None) -> None:
         super().__init__(version, write_dir="/nonexistent")
@@ -171,6 +169,40 @@ class Library(StdLib.Base):  # type: ignore[misc]
 
     def _join_paths_default_directory(self) -> str:
         return self.scope.directory
+
+
+class Collector:
+    """Evaluates one expression after another and gathers what facts they lack."""
+
+    def __init__(self, functions: Library, env: Any) -> None:
+        self.wants: set[Want] = set()
+        self._library = functions
+        self._env = env
+
+    def run(
+        self, expressions: Iterable[Any], evaluate: Callable[[], Any], subject: str, node: Any
+    ) -> Any:
+        """The value, or None where a fact is lacking. Raises EvaluationFailed, OutputMissing."""
+        try:
+            return evaluate()
+        except Exception as error:
+            need = diagnostics.behind(error, NeedFacts)
+            if need is not None:
+                self.wants |= need.wants | self._library.wants(expressions, self._env)
+                return None
+            if self.wants:  # it may lack a value that could not be had yet
+                return None
+            ours = diagnostics.behind(error, errors.OrchestratorError)
+            if ours is not None:
+                if ours.place is None:
+                    ours.place = diagnostics.place(getattr(error, "pos", None) or node.pos)
+                raise ours from None
+            raise diagnostics.evaluation_failed(error, subject, node.pos) from error
+
+    def raise_wants(self) -> None:
+        """Raises NeedFacts if anything was lacking."""
+        if self.wants:
+            raise NeedFacts(self.wants)
 
 
 class _Size(StdLib._Size):  # type: ignore[misc]

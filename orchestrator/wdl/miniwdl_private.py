@@ -33,11 +33,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import WDL
 from WDL import Env, Tree, Type, Value
+from WDL._util import WDLVersion, byte_size_units, parse_byte_size, topsort, wdl_version_geq
 from WDL.Expr import String as _StringExpr
 from WDL.Expr import _meta_value_to_json
-from WDL._util import WDLVersion, byte_size_units, topsort, wdl_version_geq
 from WDL.runtime import _workflow_state as _state
 
 from orchestrator.wdl import diagnostics
@@ -104,6 +103,32 @@ def holds_paths(type_: Any) -> bool:
 def rewrite_paths(value: Any, rewrite: Callable[[Any], str | None]) -> Any:
     """`Value.rewrite_paths`, but a value that cannot hold a path is not copied."""
     return Value.rewrite_paths(value, rewrite) if holds_paths(value.type) else value
+
+
+def parse_bytes(value: Any, default: int) -> int:
+    """`"2 GiB"` or a number as bytes; the default for what is not understood."""
+    if isinstance(value, str):
+        try:
+            return int(parse_byte_size(value))
+        except (ValueError, TypeError):
+            return default
+    return int(value) if isinstance(value, int | float) else default
+
+
+class Environment(Env.Bindings):  # type: ignore[misc]
+    """Values by name in a dict: miniwdl's own environments are lists that are searched."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        super().__init__()
+        self.values = values
+
+    def resolve(self, name: str) -> Any:
+        return self.values[name]
+
+    __getitem__ = resolve
+
+    def has_binding(self, name: str) -> bool:
+        return name in self.values
 
 
 class IndexedStateMachine(_state.StateMachine):  # type: ignore[misc]

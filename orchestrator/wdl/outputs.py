@@ -1,0 +1,412 @@
+"""A task's outputs: planned before the command runs, evaluated from the manifest afterwards.
+
+Planning evaluates every output in its order of dependence. What evaluates gives exact paths; what
+`read_*` and `glob` are asked for is noted; an output of File type that depends on what the command
+will have written cannot be planned, so everything the command leaves is kept.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import posixpath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from WDL import Expr, Type, Value
+
+from orchestrator import errors
+from orchestrator.model.job import OutputPlan, WorkDir
+from orchestrator.model.manifest import Manifest, OutputFile
+from orchestrator.wdl import diagnostics, library, miniwdl_private
+from orchestrator.wdl.facts import Facts, NeedFacts
+from orchestrator.wdl.library import Library, Scope
+from orchestrator.wdl.localization import Layout, Localizer
+
+# Functions that choose among values without making new ones.
+_PICKING = frozenset(
+    ("_at", "glob", "select_first", "select_all", "flatten", "transpose")
+    + ("zip", "unzip", "cross", "chunk", "length", "defined")
+)
+
+
+class _NotYetKnown(Exception):
+    """Only the command will tell."""
+
+
+class _FilesScope(Scope):
+    """Files of an attempt: inputs, files written by expressions, URIs."""
+
+    def __init__(
+        self, layout: Layout, localizer: Localizer, written: dict[str, bytes], facts: Facts
+    ) -> None:
+        self.directory = layout.work
+        self._layout = layout
+        self._localizer = localizer
+        self._written = written
+        self._facts = facts
+
+    def stdout(self) -> str:
+        return self._layout.stdout
+
+    def stderr(self) -> str:
+        return self._layout.stderr
+
+    def input_uri(self, path: str) -> str | None:
+        """The URI of an input or of a value that is a URI; None for what the command makes."""
+        if "://" in path:
+            return path
+        return self._localizer.uri(self._layout.absolute(path))
+
+    def _known_content(self, path: str) -> bytes | None:
+        uri = self.input_uri(path)
+        if uri is not None:
+            return library.content_fact(self._facts, uri)
+        return self._written.get(self._layout.absolute(path))
+
+    def _known_size(self, path: str, directory: bool) -> int | None:
+        uri = self.input_uri(path)
+        if uri is not None:
+            return library.size_fact(self._facts, uri, directory)
+        written = self._written.get(self._layout.absolute(path))
+        return None if written is None else len(written)
+
+    def write(self, name: str, content: bytes) -> str:
+        path = f"{self._layout.written}/{name}"
+        self._written[path] = content
+        return path
+
+
+class CommandScope(_FilesScope):
+    """Inputs, declarations, runtime section and command: only inputs exist."""
+
+    def content(self, path: str) -> bytes:
+        content = self._known_content(path)
+        if content is None:
+            raise ValueError(f"{path} is no input of the task: it cannot be read before it runs")
+        return content
+
+    def size(self, path: str, directory: bool) -> int:
+        size = self._known_size(path, directory)
+        if size is None:
+            raise ValueError(f"{path} is no input of the task: it has no size before it runs")
+        return size
+
+
+class _PlanScope(_FilesScope):
+    def __init__(self, *args: Any, where: WorkDir) -> None:
+        super().__init__(*args)
+        self.files: dict[str, None] = {}
+        self.globs: dict[str, None] = {}
+        self.reads: dict[str, None] = {}
+        self._where = where
+
+    def look_for(self, path: str, directory: bool) -> None:
+        """Plan to keep a file, unless it is an input. Raises EvaluationFailed for a relative path
+        that leaves the attempt's directory."""
+        if self.input_uri(path) is not None:
+            return
+        absolute = self._layout.absolute(path)
+        if absolute in (self._layout.stdout, self._layout.stderr):
+            return
+        if not path.startswith("/") and not absolute.startswith(f"{self._layout.attempt}/"):
+            raise errors.EvaluationFailed(
+                f"the output path {path} leaves the directory of the task",
+                hint="write outputs below the working directory",
+            )
+        self.files[self._layout.relative(path) + ("/" if directory else "")] = None
+
+    def content(self, path: str) -> bytes:
+        content = self._known_content(path)
+        if content is not None:
+            return content
+        absolute = self._layout.absolute(path)
+        if absolute == self._layout.stdout:
+            self.reads[self._where.stdout] = None
+        elif absolute == self._layout.stderr:
+            self.reads[self._where.stderr] = None
+        else:
+            self.look_for(path, False)
+            self.reads[self._layout.relative(path)] = None
+        raise _NotYetKnown
+
+    def size(self, path: str, directory: bool) -> int:
+        size = self._known_size(path, directory)
+        if size is None:
+            self.look_for(path, directory)
+            raise _NotYetKnown
+        return size
+
+    def glob(self, pattern: str) -> Iterable[str]:
+        self.globs[_pattern(pattern, self._layout)] = None
+        raise _NotYetKnown
+
+
+class _ResultScope(_FilesScope):
+    def __init__(self, *args: Any, manifest: Manifest) -> None:
+        super().__init__(*args)
+        self._manifest = manifest
+
+    def find(self, path: str) -> OutputFile | None:
+        """The file that the command left at a path."""
+        absolute = self._layout.absolute(path)
+        if absolute == self._layout.stdout:
+            return self._manifest.stdout
+        if absolute == self._layout.stderr:
+            return self._manifest.stderr
+        return self._manifest.files.get(self._layout.relative(path))
+
+    def below(self, path: str) -> dict[str, OutputFile]:
+        """Everything the command left below a directory, by the path below it."""
+        prefix = f"{self._layout.relative(path)}/"
+        if self._layout.absolute(path) == self._layout.work:
+            return {name: f for name, f in self._manifest.files.items() if name[:1] != "/"}
+        return {
+            name.removeprefix(prefix): file
+            for name, file in self._manifest.files.items()
+            if name.startswith(prefix)
+        }
+
+    def is_directory(self, path: str) -> bool:
+        """Whether the command left a directory at a path."""
+        return self._layout.relative(path) in self._manifest.directories or bool(self.below(path))
+
+    def content(self, path: str) -> bytes:
+        file = self.find(path)
+        if file is None:
+            content = self._known_content(path)
+            if content is None:
+                raise _missing(path)
+            return content
+        if file.content is not None:
+            return file.content
+        return library.content_fact(self._facts, file.uri)
+
+    def size(self, path: str, directory: bool) -> int:
+        if directory and self.is_directory(path):
+            return sum(file.size for file in self.below(path).values())
+        file = self.find(path)
+        if file is not None:
+            return file.size
+        size = self._known_size(path, directory)
+        if size is None:
+            raise _missing(path)
+        return size
+
+    def glob(self, pattern: str) -> Iterable[str]:
+        pattern = _pattern(pattern, self._layout)
+        matches = self._manifest.globs.get(pattern)
+        if matches is None:  # it could not be planned: all that was left is in the manifest
+            matches = tuple(sorted(p for p in self._manifest.files if _matches(p, pattern)))
+        return [posixpath.join(self._layout.work, match) for match in matches]
+
+    def write(self, name: str, content: bytes) -> str:
+        path = f"{self._layout.written}/{name}"
+        if path not in self._written:
+            raise ValueError(
+                "write_*() of what the command made cannot be an output; let the command write it"
+            )
+        return path
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What outputs are evaluated in: the directories, files and values of one attempt."""
+
+    task: Any  # WDL.Tree.Task
+    declarations: tuple[Any, ...]  # its outputs in order of dependence
+    where: WorkDir
+    layout: Layout
+    localizer: Localizer = field(repr=False)
+    written: dict[str, bytes] = field(repr=False)
+    values: Mapping[str, Any] = field(repr=False)
+
+
+def plan(attempt: Attempt, facts: Facts, functions: Library) -> OutputPlan:
+    """What to look for when the command has ended. Raises NeedFacts."""
+    scope = _PlanScope(
+        attempt.layout, attempt.localizer, attempt.written, facts, where=attempt.where
+    )
+    functions.scope = scope
+    env = miniwdl_private.Environment(dict(attempt.values))
+    everything = False
+    for decl in attempt.declarations:
+        try:
+            value = decl.expr.eval(env, functions).coerce(decl.type)
+            _plan_paths(scope, value)
+            env.values[decl.name] = value
+        except Exception as error:
+            known = diagnostics.behind(error, (NeedFacts, errors.OrchestratorError))
+            if known is not None:
+                raise known from None
+            if not _readable(decl.expr, env, functions):
+                everything = True
+            if miniwdl_private.holds_paths(decl.type) and not _only_picks(decl.expr):
+                everything = True
+    return OutputPlan(
+        files=tuple(scope.files),
+        globs=tuple(scope.globs),
+        reads=tuple(scope.reads),
+        everything=everything,
+    )
+
+
+def _plan_paths(scope: _PlanScope, value: Any) -> None:
+    def note(path: Any) -> str:
+        scope.look_for(path.value, isinstance(path, Value.Directory))
+        return str(path.value)
+
+    miniwdl_private.rewrite_paths(value, note)
+
+
+def _readable(expression: Any, env: Any, functions: Library) -> bool:
+    """Note what an expression reads, every read by itself. False: a file is read whose path is not
+    known yet, nor does it come from a glob."""
+    readable = True
+    for child in expression.children:
+        if isinstance(child, Expr.Base):
+            readable = _readable(child, env, functions) and readable
+    if not isinstance(expression, Expr.Apply):
+        return readable
+    name = expression.function_name
+    if name == "glob" or name == "size" or name.startswith("read_"):
+        argument = expression.arguments[0]
+        try:
+            argument.eval(env, functions)
+        except Exception:
+            return readable and name != "glob" and _only_picks(argument)
+        try:
+            expression.eval(env, functions)
+        except Exception as error:
+            known = diagnostics.behind(error, (NeedFacts, errors.OrchestratorError))
+            if known is not None:
+                raise known from None
+    return readable
+
+
+def _only_picks(expression: Any) -> bool:
+    """Whether an expression only chooses among files that are kept anyway (those of a glob)."""
+    if isinstance(expression, Expr.String):
+        return False
+    if isinstance(expression, Expr.Apply):
+        if expression.function_name not in _PICKING:
+            return False
+        if expression.function_name == "glob":
+            return True
+    if isinstance(expression, Expr.IfThenElse):
+        return _only_picks(expression.consequent) and _only_picks(expression.alternative)
+    return all(_only_picks(child) for child in expression.children if isinstance(child, Expr.Base))
+
+
+def result(
+    attempt: Attempt, manifest: Manifest, facts: Facts, functions: Library
+) -> dict[str, Any]:
+    """The outputs as JSON values, files as URIs. Raises OutputMissing, NeedFacts,
+    EvaluationFailed."""
+    scope = _ResultScope(
+        attempt.layout, attempt.localizer, attempt.written, facts, manifest=manifest
+    )
+    functions.scope = scope
+    env = miniwdl_private.Environment(dict(attempt.values))
+    collector = library.Collector(functions, env)
+    outputs: dict[str, Any] = {}
+    for decl in attempt.declarations:
+        value = collector.run(
+            [decl.expr],
+            lambda decl=decl: _result_of(decl, scope, env, functions),  # type: ignore[misc]
+            attempt.task.name,
+            decl,
+        )
+        if value is not None:
+            env.values[decl.name] = value
+            outputs[decl.name] = _kept(value, scope, attempt)
+    collector.raise_wants()
+    return {decl.name: outputs[decl.name] for decl in attempt.task.outputs}
+
+
+def _result_of(decl: Any, scope: _ResultScope, env: Any, functions: Library) -> Any:
+    value = decl.expr.eval(env, functions).coerce(decl.type)
+    missing: list[str] = []
+
+    def existing(path: Any) -> str | None:
+        text = str(path.value)
+        directory = isinstance(path, Value.Directory)
+        if scope.input_uri(text) is not None:
+            return text
+        if scope.is_directory(text) if directory else scope.find(text) is not None:
+            return text
+        if not directory and scope.is_directory(text):
+            raise errors.OutputMissing(
+                f"output {decl.name}: {text} is a directory, not a file",
+                place=diagnostics.place(decl.pos),
+            )
+        missing.append(text)
+        return None
+
+    value = miniwdl_private.rewrite_paths(value, existing)
+    if missing and not _may_be(decl.type, value):
+        raise _missing(missing[0], decl)
+    return value
+
+
+def _kept(value: Any, scope: _ResultScope, attempt: Attempt) -> Any:
+    """The value as JSON, with files where they are kept."""
+
+    def uri(path: Any) -> str:
+        text = str(path.value)
+        known = scope.input_uri(text)
+        if known is not None:
+            return known
+        if not isinstance(path, Value.Directory):
+            file = scope.find(text)
+            assert file is not None, text
+            return file.uri
+        for name, file in scope.below(text).items():
+            if file.uri.endswith(f"/{name}"):
+                return file.uri.removesuffix(f"/{name}")
+        relative = attempt.layout.relative(text)
+        return posixpath.join(attempt.where.uri, relative.lstrip("/"))
+
+    return miniwdl_private.rewrite_paths(value, uri).json
+
+
+def _may_be(type_: Any, value: Any) -> bool:
+    """Whether every null in a value stands where the type allows one."""
+    if isinstance(value, Value.Null):
+        return bool(type_.optional) or isinstance(type_, Type.Any)
+    if isinstance(value, Value.Array) and isinstance(type_, Type.Array):
+        return all(_may_be(type_.item_type, item) for item in value.value)
+    if isinstance(value, Value.Map) and isinstance(type_, Type.Map):
+        key_type, item_type = type_.item_type
+        return all(_may_be(key_type, k) and _may_be(item_type, v) for k, v in value.value)
+    if isinstance(value, Value.Pair) and isinstance(type_, Type.Pair):
+        left, right = value.value
+        return _may_be(type_.left_type, left) and _may_be(type_.right_type, right)
+    if isinstance(value, Value.Struct) and isinstance(type_, Type.StructInstance):
+        members = type_.members or {}
+        return all(_may_be(members[k], v) for k, v in value.value.items() if k in members)
+    return True
+
+
+def _missing(path: str, decl: Any = None) -> errors.OutputMissing:
+    subject = f"output {decl.name}: " if decl is not None else ""
+    return errors.OutputMissing(
+        f"{subject}the command left no file {path}",
+        place=diagnostics.place(decl.pos) if decl is not None else None,
+        hint="paths are relative to the directory that the command runs in",
+    )
+
+
+def _pattern(pattern: str, layout: Layout) -> str:
+    """A glob's pattern as plans and manifests name it."""
+    return pattern.removeprefix(f"{layout.work}/")
+
+
+def _matches(path: str, pattern: str) -> bool:
+    while pattern.startswith("./"):
+        pattern = pattern[2:]
+    names, patterns = path.split("/"), pattern.split("/")
+    return len(names) == len(patterns) and all(
+        fnmatch.fnmatchcase(name, part) and (part.startswith(".") or not name.startswith("."))
+        for name, part in zip(names, patterns, strict=True)
+    )
