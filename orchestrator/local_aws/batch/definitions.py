@@ -18,6 +18,7 @@ from orchestrator.local_aws.batch import logs, retry, tags
 from orchestrator.local_aws.batch.refusals import refuse, refuse_unsupported
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+LEAST_TIMEOUT_SECONDS = 60
 _LARGEST_BYTES = 24 << 10
 _LISTS = (
     "command",
@@ -168,8 +169,8 @@ def timeout_seconds(timeout: Mapping[str, Any] | None) -> int | None:
     seconds = (timeout or {}).get("attemptDurationSeconds")
     if seconds is None:
         return None
-    if seconds < 60:
-        refuse("attemptDurationSeconds must be at least 60")
+    if seconds < LEAST_TIMEOUT_SECONDS:
+        refuse(f"attemptDurationSeconds must be at least {LEAST_TIMEOUT_SECONDS}")
     return int(seconds)
 
 

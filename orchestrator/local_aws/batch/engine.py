@@ -15,8 +15,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from moto.batch.models import BatchBackend
@@ -95,8 +94,7 @@ class Engine:
         self._timers: list[tuple[float, int, _Live, str]] = []
         self._count = itertools.count()
         self._logs = logs.Writer()
-        self._workers = ThreadPoolExecutor(limits.max_jobs, thread_name_prefix="batch-job")
-        self._stoppers = ThreadPoolExecutor(4, thread_name_prefix="batch-stop")
+        self._threads: set[threading.Thread] = set()
         self._thread = threading.Thread(target=self._schedule, name="batch-scheduler", daemon=True)
         self._thread.start()
 
@@ -181,10 +179,14 @@ class Engine:
             self._notify()
         self._thread.join()
         self._runner.close()
-        self._workers.shutdown(wait=True)
-        self._stoppers.shutdown(wait=True)
+        while True:
+            with self._lock:
+                threads = tuple(self._threads)
+            if not threads:
+                break
+            for thread in threads:
+                thread.join()
         self._logs.stop()
-        self._runner.close()
 
     def abandon(self) -> None:
         """Kill every job, taking no lock: for a signal handler before the process ends."""
@@ -227,8 +229,22 @@ class Engine:
     def _end(self, live: _Live) -> None:
         """SIGTERM now, SIGKILL after the grace ECS gives."""
         if live.running is not None and not self._closing:
-            self._stoppers.submit(live.running.terminate)
+            self._spawn(live.running.terminate)
             self._arm(live, "kill", self._limits.stop_grace_seconds)
+
+    def _spawn(self, act: Callable[..., None], *arguments: object) -> None:
+        """A thread of its own for what may block. Daemons: a process that ends must not wait."""
+
+        def run() -> None:
+            try:
+                act(*arguments)
+            finally:
+                with self._lock:
+                    self._threads.discard(thread)
+
+        thread = threading.Thread(target=run, name=f"batch-{act.__name__}", daemon=True)
+        self._threads.add(thread)
+        thread.start()
 
     def _arm(self, live: _Live, what: str, seconds: float) -> None:
         if len(self._timers) > 64 + 4 * len(self._live):
@@ -259,7 +275,7 @@ class Engine:
                     _log.exception("the scheduling of AWS Batch jobs failed; trying again")
                     starts = []
                 for live in starts:
-                    self._workers.submit(self._run, live)
+                    self._spawn(self._run, live)
 
     def _pause(self) -> float | None:
         pause = (
@@ -280,7 +296,7 @@ class Engine:
             if live.ended or live.running is None:
                 continue
             if what == "kill":
-                self._stoppers.submit(live.running.kill)
+                self._spawn(live.running.kill)
             elif not live.job.stop_reason:
                 live.job.stop_reason = TIMED_OUT
                 self._end(live)

@@ -83,7 +83,7 @@ def install(
             lock.close()
             raise
         _installed = Installation(engine, lock)
-        return engine
+        return _installed
 
 
 def shutdown() -> None:
