@@ -106,7 +106,7 @@ class Database:
                 with connection.begin():
                     return work(connection)
 
-        return self._try_twice(once)
+        return self._try_twice(once, writing=False)
 
     def write(self, work: Callable[[sa.Connection, bool], T]) -> T:
         """Run in one transaction, all or nothing.
@@ -122,13 +122,13 @@ class Database:
                 with connection.begin():
                     return work(connection, again)
 
-        return self._try_twice(once)
+        return self._try_twice(once, writing=True)
 
     def close(self) -> None:
         """Close all connections; the next use opens new ones."""
         self._idle.close()
 
-    def _try_twice(self, once: Callable[[bool], T]) -> T:
+    def _try_twice(self, once: Callable[[bool], T], *, writing: bool) -> T:
         again = False
         while True:
             try:
@@ -138,18 +138,18 @@ class Database:
                     _log.warning("the database is asked again", reason=self._words(error))
                     again = True
                     continue
-                raise self._explained(error, again) from None
+                raise self._explained(error, again, writing) from None
             except OverflowError:  # of the driver: more than 64 bits
                 raise errors.Invalid("a number is too large for the database") from None
 
-    def _explained(self, error: Exception, again: bool) -> errors.OrchestratorError:
+    def _explained(self, error: Exception, again: bool, writing: bool) -> errors.OrchestratorError:
         words = self._words(error)
         if isinstance(error, exc.DataError) or _state(error) == "54000":
             return errors.Invalid(f"{self} cannot keep a value: {words}")
         if isinstance(error, exc.IntegrityError):
             return errors.NotAllowed(f"{self} refused a row: {words}")
         hint = _hint(error, words, self.name)
-        if again and isinstance(error, exc.DBAPIError) and error.connection_invalidated:
+        if again and writing:
             hint += "; what was being written may or may not be saved: read it before going on"
         return errors.StoreUnavailable(f"{self}: {words}", hint=hint)
 
@@ -272,9 +272,10 @@ def _hint(error: Exception, words: str, name: str) -> str:
         return "all connections are in use: try again, or allow the database more of them"
     if state == "55P03" or state == "57014":
         return "another transaction holds the row for too long: try again"
-    if state.startswith("28"):
+    # A refused connection has no SQLSTATE, only words (of English, the server's default).
+    if "password" in text or "authentication" in text or ("role" in text and "exist" in text):
         return "check user and password"
-    if state == "3D000":
+    if "database" in text and "does not exist" in text:
         return "create the database, or correct its name"
     return "check that the database runs and can be reached from here, then try again"
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
@@ -111,19 +112,24 @@ class Mapping(Generic[R]):
 
 _value = attrgetter("value")
 
+
+def _of(states: type[StrEnum]) -> Callable[[str], StrEnum]:
+    return {state.value: state for state in states}.__getitem__
+
+
 WORKFLOW = Mapping(
     WorkflowRecord,
     schema.workflow,
     ("id",),
     to_column={"state": _value},
-    to_field={"state": WorkflowState},
+    to_field={"state": _of(WorkflowState)},
 )
 CALL = Mapping(
     CallRecord,
     schema.call,
     ("workflow_id", "id"),
     to_column={"state": _value, "shards": _shards_text},
-    to_field={"state": CallState, "shards": _shards},
+    to_field={"state": _of(CallState), "shards": _shards},
     shared=("root_id", "workflow_id", "name"),
 )
 ATTEMPT = Mapping(
@@ -131,7 +137,7 @@ ATTEMPT = Mapping(
     schema.attempt,
     ("workflow_id", "call_id", "attempt"),
     to_column={"state": _value},
-    to_field={"state": AttemptState},
+    to_field={"state": _of(AttemptState)},
     shared=("root_id", "workflow_id", "runtime"),
 )
 SUBMISSION = Mapping(
@@ -139,7 +145,7 @@ SUBMISSION = Mapping(
     schema.submission,
     ("id",),
     to_column={"state": _value},
-    to_field={"state": SubmissionState},
+    to_field={"state": _of(SubmissionState)},
     shared=("root_id", "queue", "backend"),
 )
 FACT = Mapping(

@@ -22,7 +22,6 @@ from orchestrator.store.base import Journal, Lease, Store
 from orchestrator.store.database import POSTGRESQL, Database, new_token
 
 _PAGE = 100  # workflows that `matching` answers with
-_FETCHED_AT_ONCE = 5_000
 
 
 class SqlStore(Store):
@@ -82,7 +81,8 @@ class SqlStore(Store):
 
         def work(connection: sa.Connection, again: bool) -> None:
             insert = self._insert(schema.workflow).on_conflict_do_nothing()
-            if connection.execute(insert, row).rowcount:
+            new = insert.returning(schema.workflow.c.id)
+            if connection.execute(new, row).scalar() is not None:
                 connection.execute(sa.insert(schema.lease), lease)
             elif not (again and connection.execute(same).scalar()):
                 raise errors.NotAllowed(f"a workflow {workflow.id} exists already")
@@ -197,8 +197,7 @@ class SqlStore(Store):
                     .where(table.c.root_id == lease.root_id)
                     .order_by(*(table.c[name] for name in order))
                 )
-                result = connection.execution_options(yield_per=_FETCHED_AT_ONCE).execute(query)
-                return tuple(mapping.records(result))
+                return tuple(mapping.records(connection.execute(query)))
 
             workflows = all_of(rows.WORKFLOW, "id")
             return Journal(
@@ -291,11 +290,9 @@ class SqlStore(Store):
     ) -> tuple[Any, ...]:
         query = sa.select(*mapping.columns).where(*where).order_by(*order)
 
-        def work(connection: sa.Connection) -> tuple[Any, ...]:
-            result = connection.execution_options(yield_per=_FETCHED_AT_ONCE).execute(query)
-            return tuple(mapping.records(result))
-
-        return self._database.read(work)
+        return self._database.read(
+            lambda connection: tuple(mapping.records(connection.execute(query)))
+        )
 
     def _of_workflow(self, table: sa.Table, workflow_id: str) -> list[Any]:
         """Conditions that use the table's key, which begins with the root."""

@@ -176,7 +176,7 @@ class TestWorkflows:
 
     def test_same_id_twice_is_refused_and_the_first_stays(self, store: Store) -> None:
         store.create(root(inputs="1"))
-        with pytest.raises(errors.NotAllowed, match="exists"):
+        with pytest.raises(errors.NotAllowed, match="exists already"):
             store.create(root(inputs="2"))
         assert store.workflow("w").inputs == "1"
 

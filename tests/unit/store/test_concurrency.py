@@ -1,0 +1,231 @@
+"""Several processes and threads on one database, and what a killed one leaves behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from orchestrator import errors
+from orchestrator.store.base import Lease
+from orchestrator.store.sql import SqlStore
+from tests.unit.store.conftest import call, claimed, root
+
+CLAIM = """
+import json, sys
+from orchestrator.store.sql import SqlStore
+store = SqlStore(sys.argv[1])
+store.matching("")
+print("ready", flush=True)
+sys.stdin.readline()
+taken = []
+while leases := store.claim(sys.argv[2], 600, 3):
+    taken += [(lease.root_id, lease.epoch) for lease in leases]
+store.close()
+print(json.dumps(taken))
+"""
+
+TAKE_COMMANDS = """
+import json, sys
+from orchestrator.store.base import Lease
+from orchestrator.store.sql import SqlStore
+store = SqlStore(sys.argv[1])
+store.matching("")
+print("ready", flush=True)
+sys.stdin.readline()
+taken = []
+while commands := store.take_commands(Lease("w", "server", 1)):
+    taken += [number for number, _, _ in commands]
+store.close()
+print(json.dumps(taken))
+"""
+
+# Writes generation after generation of the same rows, each in one call.
+WRITE = """
+import sys
+from dataclasses import replace
+from orchestrator.model.records import EventRecord
+from orchestrator.store.base import Lease
+from orchestrator.store.sql import SqlStore
+from tests.unit.store.conftest import call
+store = SqlStore(sys.argv[1])
+generation = 0
+while True:
+    generation += 1
+    store.write(
+        Lease("w", "server", 1),
+        [*(call(n, attempts=generation) for n in range(300)),
+         EventRecord("w", "w", float(generation), "generation")],
+    )
+    print(generation, flush=True)
+"""
+
+
+@contextmanager
+def python(script: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A Python process that does not outlive the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def started_together(script: str, *arguments: tuple[str, ...]) -> list[list[object]]:
+    """What several processes print as JSON that begin at the same moment."""
+    with python(script, *arguments[0]) as first, python(script, *arguments[1]) as second:
+        for process in (first, second):
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in (first, second):
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        return [json.loads(p.communicate(timeout=120)[0]) for p in (first, second)]
+
+
+def test_processes_never_claim_the_same_workflow(store: SqlStore, url: str) -> None:
+    for n in range(60):
+        store.create(root(f"w{n:02}"))
+    first, second = started_together(CLAIM, (url, "first"), (url, "second"))
+    everything = sorted(map(tuple, [*first, *second]))  # type: ignore[call-overload]
+    assert everything == [(f"w{n:02}", 1) for n in range(60)]
+    for owner, taken in (("first", first), ("second", second)):
+        assert all(store.holder(str(lease[0])) == owner for lease in taken)  # type: ignore[index]
+
+
+def test_threads_never_claim_the_same_workflow(store: SqlStore) -> None:
+    for n in range(40):
+        store.create(root(f"w{n:02}"))
+    taken: list[Lease] = []
+    barrier = threading.Barrier(4)
+
+    def work(owner: str) -> None:
+        barrier.wait()
+        while leases := store.claim(owner, 600, 2):
+            taken.extend(leases)
+
+    threads = [threading.Thread(target=work, args=(f"t{n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(lease.root_id for lease in taken) == [f"w{n:02}" for n in range(40)]
+    assert {lease.epoch for lease in taken} == {1}
+
+
+def test_commands_are_taken_by_one_of_two(store: SqlStore, url: str) -> None:
+    claimed(store)
+    numbers = [store.put_command("w", "abort") for _ in range(200)]
+    first, second = started_together(TAKE_COMMANDS, (url,), (url,))
+    assert sorted([*first, *second]) == numbers  # type: ignore[type-var]
+
+
+def test_old_holder_of_a_stolen_lease_cannot_write(store: SqlStore, url: str) -> None:
+    old = claimed(store, "old")
+    thief = SqlStore(url)
+    new = thief.steal("thief", 60, "w", "old")
+    assert new is not None
+    with pytest.raises(errors.LeaseLost):
+        store.write(old, [call(1)])
+    thief.write(new, [call(2)])
+    assert store.renew([old], 60) == (old,)
+    store.release(old)
+    assert store.holder("w") == "thief"
+    assert store.calls("w") == (call(2),)
+    thief.close()
+
+
+def test_lease_is_not_taken_while_a_write_under_it_runs(store: SqlStore, url: str) -> None:
+    """A thief waits until the write is done, and then sees all of it."""
+    lease = claimed(store, "old")
+    thief = SqlStore(url)
+    stolen: list[Lease | None] = []
+    thread = threading.Thread(target=lambda: stolen.append(thief.steal("new", 60, "w", "old")))
+    records = [call(n) for n in range(50)]
+
+    def slow() -> Iterator[object]:
+        yield from records
+
+    database = store._database
+    write = database.write
+
+    def held_open(work):  # type: ignore[no-untyped-def]
+        def and_wait(connection, again):  # type: ignore[no-untyped-def]
+            answer = work(connection, again)
+            thread.start()
+            thread.join(timeout=0.3)
+            assert stolen == []
+            return answer
+
+        return write(and_wait)
+
+    database.write = held_open  # type: ignore[method-assign]
+    store.write(lease, slow())  # type: ignore[arg-type]
+    thread.join(timeout=30)
+    [new] = stolen
+    assert new == Lease("w", "new", 2)
+    assert len(thief.journal(new).calls) == 50
+    thief.close()
+
+
+@pytest.mark.parametrize("kill_after", [1, 2, 5])
+def test_killed_in_the_middle_of_a_write_leaves_all_or_nothing(
+    store: SqlStore, url: str, kill_after: int
+) -> None:
+    lease = claimed(store)
+    with python(WRITE, url) as writer:
+        assert writer.stdout is not None
+        for expected in range(1, kill_after + 1):
+            assert writer.stdout.readline() == f"{expected}\n"
+        # The next write has begun, at whatever point of it.
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        acknowledged = [kill_after, *map(int, writer.stdout.read().split())][-1]
+    journal = store.journal(lease)
+    [generation] = {c.attempts for c in journal.calls}
+    assert generation in (acknowledged, acknowledged + 1)
+    assert len(journal.calls) == 300
+    assert [number for number, _ in store.events("w")] == list(range(1, generation + 1))
+    store.write(lease, [call(0, attempts=0)])  # the dead one's locks are gone
+
+
+def test_many_processes_open_a_new_file_at_once(sqlite_url: str) -> None:
+    """Creating the file, switching it to WAL and migrating are all raced for."""
+    script = (
+        "import sys; from orchestrator.store.sql import SqlStore\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "s = SqlStore(sys.argv[1]); s.migrate(); print(len(s.matching(''))); s.close()"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, sqlite_url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(6)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in processes:
+        out, err = process.communicate(timeout=120)
+        assert (process.returncode, out) == (0, "0\n"), err
