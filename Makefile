@@ -6,6 +6,11 @@ PYTHON := .venv/bin/python
 assets: ## fetch the static tools that worker hosts give to jobs, pinned by hash; idempotent
 	@$(PYTHON) -m stacks.assets.fetch
 
+.PHONY: requirements
+requirements: set-up ## what the orchestrator's host installs, from uv.lock; after the lock has changed
+	@.venv/bin/uv export --quiet --frozen --no-dev --no-emit-project --no-header --no-annotate \
+		--output-file stacks/assets/host/requirements.txt
+
 .PHONY: set-up
 set-up: ## make .venv and node_modules what the lock files say; ./bootstrap does the same
 	@set -eu; . ./.setup.sh; set_up

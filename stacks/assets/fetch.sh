@@ -5,8 +5,8 @@
 
 metadata() {
   local token
-  token=$(curl -sf --max-time 5 -X PUT http://169.254.169.254/latest/api/token \
-    -H 'X-aws-ec2-metadata-token-ttl-seconds: 300') || return
+  token=$(curl -sf --max-time 5 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 300' \
+    http://169.254.169.254/latest/api/token) || return
   curl -sf --max-time 5 -H "X-aws-ec2-metadata-token: $token" \
     "http://169.254.169.254/latest/meta-data/$1"
 }

@@ -1,0 +1,92 @@
+"""One synthesis for all tests of templates: importing CDK takes seconds, a test nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk.assertions import Template
+
+from stacks import assets, environment
+from stacks.constructs import worker_launch_template
+from stacks.settings import ROOT, Settings, from_context
+
+PARTS = ("network", "storage", "identity", "database", "compute", "host")
+
+
+def feature_flags() -> dict[str, Any]:
+    return dict(json.loads((ROOT / "cdk.json").read_text())["context"])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _without_network_and_cache(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
+    """Templates do not depend on what the tools are: small files stand in for them."""
+    directory = tmp_path_factory.mktemp("tools")
+
+    def tools(architecture: str) -> tuple[assets.Tool, ...]:
+        found = []
+        for name in ("s5cmd", "busybox"):
+            path = directory / name
+            path.write_text(f"{name} for tests\n")
+            found.append(assets.Tool(name, path, hashlib.sha256(path.read_bytes()).hexdigest()))
+        return tuple(found)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CDK_VALIDATION", "false")
+        patch.setattr(worker_launch_template, "assets", SimpleNamespace(tools=tools))
+        yield
+
+
+@pytest.fixture(scope="session")
+def synthesise() -> Callable[..., Mapping[str, Template]]:
+    """Templates by part, of an environment with some context on top."""
+
+    def run(outdir: Path | None = None, **context: Any) -> dict[str, Template]:
+        app = cdk.App(
+            context=feature_flags(),
+            analytics_reporting=False,
+            outdir=str(outdir) if outdir else None,
+        )
+        settings = from_context({"environment": "dev", **context})
+        environment.build(app, settings)
+        app.synth()
+        return {
+            part: Template.from_stack(app.node.find_child(f"{settings.environment}-{part}"))
+            for part in PARTS
+        }
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def templates(synthesise: Callable[..., Mapping[str, Template]]) -> Mapping[str, Template]:
+    """The templates of the shipped `dev` environment."""
+    return synthesise()
+
+
+@pytest.fixture(scope="session")
+def dev() -> Settings:
+    return from_context({"environment": "dev"})
+
+
+@pytest.fixture(scope="session")
+def bodies(templates: Mapping[str, Template]) -> Mapping[str, dict[str, Any]]:
+    return {part: template.to_json() for part, template in templates.items()}
+
+
+@pytest.fixture(scope="session")
+def resources(bodies: Mapping[str, dict[str, Any]]) -> list[tuple[str, str, str, dict[str, Any]]]:
+    """Every resource of every stack: part, logical id, type, the whole entry."""
+    return [
+        (part, name, entry["Type"], entry)
+        for part, body in bodies.items()
+        for name, entry in body["Resources"].items()
+    ]
