@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psycopg
 import sqlalchemy as sa
 import structlog
 from sqlalchemy import event, exc, pool
@@ -34,9 +33,12 @@ _DRIVERS = {
     "postgresql+psycopg": "postgresql+psycopg",
 }
 
+_SECRETS = ("password", "sslpassword")  # libpq takes them from a URL's query too
+
 # libpq: a database that paused wakes in up to 30 s; a dead network is noticed within a minute.
 _CONNECT_ARGS = {
     "application_name": "orchestrator",
+    "client_encoding": "utf8",
     "connect_timeout": "60",
     "keepalives_idle": "20",
     "keepalives_interval": "10",
@@ -68,7 +70,8 @@ class Database:
         """
         self.url = _parse(url)
         self.name = self.url.get_backend_name()
-        self._password = str(self.url.password or "")
+        secrets = (self.url.password, *(self.url.query.get(name) for name in _SECRETS))
+        self._secrets = [str(secret) for secret in secrets if secret]
         self._busy_seconds = busy_seconds
         self._engine = self._create_engine()
         self._idle = _IdleCloser(self._engine, idle_seconds if self.name == POSTGRESQL else 0)
@@ -78,12 +81,8 @@ class Database:
         )
 
     def __str__(self) -> str:
-        return self.url.render_as_string(hide_password=True)
-
-    @property
-    def dialect(self) -> sa.Dialect:
-        """SQLAlchemy's dialect."""
-        return self._engine.dialect
+        hidden = {name: "***" for name in _SECRETS if name in self.url.query}
+        return self.url.update_query_dict(hidden).render_as_string(hide_password=True)
 
     def now(self) -> Any:
         """Seconds since the epoch by the clock that all users of this database share."""
@@ -133,7 +132,7 @@ class Database:
         while True:
             try:
                 return once(again)
-            except (exc.SQLAlchemyError, psycopg.Error, sqlite3.Error) as error:
+            except (exc.SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error) as error:
                 if not again and _is_passing(error):
                     _log.warning("the database is asked again", reason=self._words(error))
                     again = True
@@ -156,14 +155,15 @@ class Database:
     def _words(self, error: Exception) -> str:
         original = getattr(error, "orig", None) or error
         text = " ".join(str(original).split()) or type(original).__name__
-        # No driver is known to repeat a password; none gets the chance to.
-        return text.replace(self._password, "***") if len(self._password) > 2 else text
+        for secret in self._secrets:  # no driver is known to repeat one; none gets the chance to
+            text = text.replace(secret, "***")
+        return text
 
     def _create_engine(self) -> sa.Engine:
         if self.name == SQLITE:
             return self._create_sqlite()
         options = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
-        given = self.url.query.get("options", "")
+        given = " ".join(self.url.normalized_query.get("options", ()))
         arguments = {n: v for n, v in _CONNECT_ARGS.items() if n not in self.url.query}
         arguments["options"] = f"{options} {given}".strip()  # the URL has the last word
         return sa.create_engine(

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -46,16 +47,31 @@ store.close()
 print(json.dumps(taken))
 """
 
-# Writes generation after generation of the same rows, each in one call.
+# Writes generation after generation of the same rows, each in one call; in the third it is killed.
 WRITE = """
-import sys
-from dataclasses import replace
+import os, signal, sys
+from sqlalchemy import event
 from orchestrator.model.records import EventRecord
 from orchestrator.store.base import Lease
 from orchestrator.store.sql import SqlStore
 from tests.unit.store.conftest import call
-store = SqlStore(sys.argv[1])
+
+store, point = SqlStore(sys.argv[1]), sys.argv[2]
+engine = store._database._engine
 generation = 0
+
+def die(at):
+    if at.startswith(point) and generation == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+event.listen(engine, "before_cursor_execute", lambda c, cu, text, *more: die(text))
+event.listen(engine, "commit", lambda connection: die("before COMMIT"))
+commit = engine.dialect.do_commit
+def commit_and_die(connection):
+    commit(connection)
+    die("after COMMIT")
+engine.dialect.do_commit = commit_and_die
+
 while True:
     generation += 1
     store.write(
@@ -63,7 +79,6 @@ while True:
         [*(call(n, attempts=generation) for n in range(300)),
          EventRecord("w", "w", float(generation), "generation")],
     )
-    print(generation, flush=True)
 """
 
 
@@ -83,7 +98,7 @@ def python(script: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def started_together(script: str, *arguments: tuple[str, ...]) -> list[list[object]]:
+def started_together(script: str, *arguments: tuple[str, ...]) -> list[list[Any]]:
     """What several processes print as JSON that begin at the same moment."""
     with python(script, *arguments[0]) as first, python(script, *arguments[1]) as second:
         for process in (first, second):
@@ -100,10 +115,9 @@ def test_processes_never_claim_the_same_workflow(store: SqlStore, url: str) -> N
     for n in range(60):
         store.create(root(f"w{n:02}"))
     first, second = started_together(CLAIM, (url, "first"), (url, "second"))
-    everything = sorted(map(tuple, [*first, *second]))  # type: ignore[call-overload]
-    assert everything == [(f"w{n:02}", 1) for n in range(60)]
+    assert sorted([*first, *second]) == [[f"w{n:02}", 1] for n in range(60)]
     for owner, taken in (("first", first), ("second", second)):
-        assert all(store.holder(str(lease[0])) == owner for lease in taken)  # type: ignore[index]
+        assert all(store.holder(root_id) == owner for root_id, _ in taken)
 
 
 def test_threads_never_claim_the_same_workflow(store: SqlStore) -> None:
@@ -130,7 +144,7 @@ def test_commands_are_taken_by_one_of_two(store: SqlStore, url: str) -> None:
     claimed(store)
     numbers = [store.put_command("w", "abort") for _ in range(200)]
     first, second = started_together(TAKE_COMMANDS, (url,), (url,))
-    assert sorted([*first, *second]) == numbers  # type: ignore[type-var]
+    assert sorted([*first, *second]) == numbers
 
 
 def test_old_holder_of_a_stolen_lease_cannot_write(store: SqlStore, url: str) -> None:
@@ -181,25 +195,27 @@ def test_lease_is_not_taken_while_a_write_under_it_runs(store: SqlStore, url: st
     thief.close()
 
 
-@pytest.mark.parametrize("kill_after", [1, 2, 5])
-def test_killed_in_the_middle_of_a_write_leaves_all_or_nothing(
-    store: SqlStore, url: str, kill_after: int
+@pytest.mark.parametrize(
+    ("point", "generation"),
+    [
+        ("INSERT INTO call", 2),
+        ("INSERT INTO event", 2),
+        ("UPDATE lease", 2),
+        ("before COMMIT", 2),
+        ("after COMMIT", 3),
+    ],
+)
+def test_killed_in_a_write_leaves_all_or_nothing(
+    store: SqlStore, url: str, point: str, generation: int
 ) -> None:
     lease = claimed(store)
-    with python(WRITE, url) as writer:
-        assert writer.stdout is not None
-        for expected in range(1, kill_after + 1):
-            assert writer.stdout.readline() == f"{expected}\n"
-        # The next write has begun, at whatever point of it.
-        writer.send_signal(signal.SIGKILL)
-        writer.wait()
-        acknowledged = [kill_after, *map(int, writer.stdout.read().split())][-1]
-    journal = store.journal(lease)
-    [generation] = {c.attempts for c in journal.calls}
-    assert generation in (acknowledged, acknowledged + 1)
-    assert len(journal.calls) == 300
+    with python(WRITE, url, point) as writer:
+        assert writer.wait(timeout=60) == -signal.SIGKILL
+    store.write(lease, [])  # the dead one's locks are gone
+    assert store.journal(lease).calls == tuple(
+        sorted((call(n, attempts=generation) for n in range(300)), key=lambda c: c.id)
+    )
     assert [number for number, _ in store.events("w")] == list(range(1, generation + 1))
-    store.write(lease, [call(0, attempts=0)])  # the dead one's locks are gone
 
 
 def test_many_processes_open_a_new_file_at_once(sqlite_url: str) -> None:

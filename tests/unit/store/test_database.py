@@ -69,6 +69,12 @@ class TestUrls:
         assert caught.value.__suppress_context__
         store.close()
 
+    def test_hide_passwords_in_their_query_too(self) -> None:
+        url = "postgresql+psycopg://me@h/db?password=s3cr3t&sslpassword=k3y&sslmode=require"
+        assert "s3cr3t" not in str(Database(url))
+        assert "k3y" not in str(Database(url))
+        assert "sslmode=require" in str(Database(url))
+
     def test_unreadable_never_show_their_password(self) -> None:
         with pytest.raises(errors.InvalidConfig) as caught:
             Database("postgresql+psycopg//me:s3cr3t@h/db")

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
 from orchestrator import errors
 from orchestrator.model.records import (
@@ -27,7 +27,6 @@ from tests.unit.store.conftest import call, root
 
 IDS = st.sampled_from(["a", "ab", "b"])
 OWNERS = st.sampled_from(["first", "second"])
-LEASES = st.builds(Lease, IDS, OWNERS, st.integers(1, 6))
 KINDS = st.sampled_from(["workflow", "sub", "call", "attempt", "submission", "fact", "event"])
 TEXT = st.text(max_size=8).filter(lambda text: "\x00" not in text)  # `clean` has a test of its own
 
@@ -57,6 +56,8 @@ def record(kind: str, root_id: str, n: int, text: str, state: WorkflowState) -> 
 class Stores(RuleBasedStateMachine):
     """Both stores are asked the same."""
 
+    leases: Bundle[Lease] = Bundle("leases")  # all that were ever given: held, lost and released
+
     def __init__(self) -> None:
         super().__init__()
         self.now = 1000.0
@@ -70,7 +71,7 @@ class Stores(RuleBasedStateMachine):
         self.sql.close()
         self.directory.cleanup()
 
-    def both(self, use: Callable[[Store], Any]) -> None:
+    def both(self, use: Callable[[Store], Any]) -> Any:
         """The same answer, or an error of the same kind."""
         answers: list[Any] = []
         for store in (self.sql, self.memory):
@@ -79,6 +80,7 @@ class Stores(RuleBasedStateMachine):
             except errors.OrchestratorError as error:
                 answers.append(type(error))
         assert answers[0] == answers[1]
+        return answers[0]
 
     @rule(name=IDS, state=st.sampled_from(WorkflowState), at=st.integers(0, 3))
     def create(self, name: str, state: WorkflowState, at: int) -> None:
@@ -88,24 +90,25 @@ class Stores(RuleBasedStateMachine):
     def time_passes(self, seconds: int) -> None:
         self.now += seconds
 
-    @rule(owner=OWNERS, limit=st.integers(0, 3), name=st.none() | IDS)
-    def claim(self, owner: str, limit: int, name: str | None) -> None:
-        self.both(lambda s: s.claim(owner, 30, limit, name))
+    @rule(target=leases, owner=OWNERS, limit=st.integers(0, 3), name=st.none() | IDS)
+    def claim(self, owner: str, limit: int, name: str | None) -> Any:
+        return multiple(*self.both(lambda s: s.claim(owner, 30, limit, name)))
 
-    @rule(owner=OWNERS, name=IDS, dead=OWNERS)
-    def steal(self, owner: str, name: str, dead: str) -> None:
-        self.both(lambda s: s.steal(owner, 30, name, dead))
+    @rule(target=leases, owner=OWNERS, name=IDS, dead=OWNERS)
+    def steal(self, owner: str, name: str, dead: str) -> Any:
+        stolen = self.both(lambda s: s.steal(owner, 30, name, dead))
+        return stolen or multiple()
 
-    @rule(leases=st.lists(LEASES, max_size=4))
-    def renew(self, leases: list[Lease]) -> None:
-        self.both(lambda s: s.renew(leases, 30))
+    @rule(some=st.lists(leases, max_size=4))
+    def renew(self, some: list[Lease]) -> None:
+        self.both(lambda s: s.renew(some, 30))
 
-    @rule(lease=LEASES)
+    @rule(lease=leases)
     def release(self, lease: Lease) -> None:
         self.both(lambda s: s.release(lease))
 
     @rule(
-        lease=LEASES,
+        lease=leases,
         records=st.lists(
             st.tuples(KINDS, st.integers(0, 3), TEXT, st.sampled_from(WorkflowState)), max_size=6
         ),
@@ -118,11 +121,11 @@ class Stores(RuleBasedStateMachine):
     def put_command(self, name: str, kind: str) -> None:
         self.both(lambda s: s.put_command(name, kind) > 0)
 
-    @rule(lease=LEASES)
+    @rule(lease=leases)
     def take_commands(self, lease: Lease) -> None:
         self.both(lambda s: [(kind, detail) for _, kind, detail in s.take_commands(lease)])
 
-    @rule(lease=LEASES)
+    @rule(lease=leases)
     def journal(self, lease: Lease) -> None:
         def read(store: Store) -> Any:
             journal = store.journal(lease)
@@ -146,7 +149,7 @@ class Stores(RuleBasedStateMachine):
 
 TestStores = Stores.TestCase
 TestStores.settings = settings(
-    max_examples=40,
+    max_examples=25,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
