@@ -1,0 +1,24 @@
+"""The AWS Batch backend: submissions as jobs and arrays on the queues of a deployment.
+
+Knows Batch's API, its arrays, its reasons, and how the job wrapper gets its work. Knows no WDL, and
+not why a job exists. Used through the port `backends.base`; made by `assembly`.
+
+    backend         the port: submit, find, revoke, cancel, logs, fits
+    poller          changes: few calls for many jobs
+    manifests       a finished job's manifest, or the failure in its place
+    reasons         what Batch says -> failure codes
+    refusals        what an error of the SDK means: refused, later, or nobody knows
+    bundles         what wrappers are told, on S3
+    job_definitions one for each distinct container
+    stage           the few lines a container begins with
+    names           job names and tags
+    clients, settings, explanation
+"""
+
+from __future__ import annotations
+
+from orchestrator.backends.aws_batch.backend import AwsBatchBackend
+from orchestrator.backends.aws_batch.clients import Clients
+from orchestrator.backends.aws_batch.settings import Settings
+
+__all__ = ["AwsBatchBackend", "Clients", "Settings"]

@@ -5,14 +5,15 @@ of WDL, nor why the attempt exists. Used by `backends.aws_batch` and `backends.l
 
     files = plan.render(job, submission_id, plan.Setting(keep=plan.Keep.IN_PLACE))
     # write them to a private directory, made by nobody else: <private>/<name> = content
-    sh wrapper.sh TOOLS PRIVATE JOB_ID          # wrapper_path() is the script
+    sh wrapper.sh TOOLS PRIVATE JOB_ID [REMOVE]     # wrapper_path() is the script
     manifest.parse(data, kept_below=[...], inputs=lambda: job.inputs)
 
 **Running it.** `sh` is a POSIX shell: bash, dash, or the static busybox under the name `sh`. TOOLS
 is a directory with `s5cmd` (only used when an input lies on S3 or outputs are uploaded). On a host,
 other tools come from PATH: awk, base64, find, head, mkfifo, mv, realpath, rm, setsid, sleep, stat,
-tail, tee, xargs. JOB_ID is what the manifest calls the job (`[A-Za-z0-9:_-]+`). The wrapper's own
-stdout and stderr are the log: the command's, live, plus lines that begin with `wrapper: `.
+tail, tee, xargs. JOB_ID is what the manifest calls the job (`[A-Za-z0-9:_-]+`). REMOVE is one
+more directory to remove at the end of an uploading attempt. The wrapper's own stdout and stderr
+are the log: the command's, live, plus lines that begin with `wrapper: `.
 
 **Directories.** The attempt's own directory is `dirname(WorkDir.path)`; inputs, inline files, HOME
 (`home`) and TMPDIR (`tmp`) lie in it, beside the work dir. With Keep.UPLOAD the wrapper makes it

@@ -1,10 +1,11 @@
 # The job wrapper: brings inputs in, runs the command, takes outputs out, writes the manifest last.
 #
-#   sh wrapper.sh TOOLS PRIVATE JOB_ID
+#   sh wrapper.sh TOOLS PRIVATE JOB_ID [REMOVE]
 #
 # TOOLS    directory with `s5cmd`, and where a container has nothing else, `sh` and `busybox`
 # PRIVATE  directory with what plan.render() made: `plan`, `script`, `fetch`, ...
 # JOB_ID   what the manifest calls this job
+# REMOVE   directory to remove at the end besides, where outputs are uploaded
 #
 # Runs on a static busybox, bash and dash alike, so: POSIX sh, and only applets and options that
 # busybox has. Every name starts with w_, because an assignment to a variable that the image
@@ -12,7 +13,7 @@
 # Exit codes besides the command's own: exit_codes.py.
 set -u
 
-w_tools=$1 w_private=$2 w_job=$3
+w_tools=$1 w_private=$2 w_job=$3 w_remove=${4-$2}
 w_nl='
 '
 w_code='' w_message='' w_rc='' w_exit=0
@@ -248,8 +249,7 @@ w_run() {
     (
         cd "$w_work" || exit 126
         export HOME="$w_home" TMPDIR="$w_tmp"
-        unset ORCHESTRATOR_SUBMISSION ORCHESTRATOR_BUNDLES ORCHESTRATOR_WRAPPER \
-            ORCHESTRATOR_WRAPPER_SHA256 ORCHESTRATOR_TOOLS ORCHESTRATOR_SCRATCH
+        unset ORCHESTRATOR_BUNDLES ORCHESTRATOR_WRAPPER ORCHESTRATOR_WRAPPER_SHA256
         w_launch
     ) <"/dev/null" >"$w_private/out" 2>"$w_private/err" &
     w_command=$!
@@ -635,10 +635,12 @@ w_main() {
 }
 
 w_clean_up() {
-    if [ "$w_keep" = upload ]; then
-        cd / && rm -rf "$w_attempt_dir" "$w_private" 2>/dev/null ||
-            { chmod -R u+rwX "$w_attempt_dir" && rm -rf "$w_attempt_dir" "$w_private"; } 2>/dev/null
-    fi
+    [ "$w_keep" = upload ] || return 0
+    cd /
+    rm -rf "$w_attempt_dir" "$w_private" "$w_remove" 2>/dev/null || {
+        chmod -R u+rwX "$w_attempt_dir" # what the command locked against its own user
+        rm -rf "$w_attempt_dir" "$w_private" "$w_remove"
+    } 2>/dev/null
 }
 
 w_main

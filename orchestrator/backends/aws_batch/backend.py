@@ -1,0 +1,359 @@
+"""The port, on AWS Batch."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, cast
+
+import structlog
+from botocore.exceptions import BotoCoreError, ClientError
+
+from orchestrator import errors
+from orchestrator.backends import wrapper
+from orchestrator.backends.aws_batch import (
+    explanation,
+    names,
+    reasons,
+    refusals,
+    stage,
+)
+from orchestrator.backends.aws_batch.bundles import Bundles, split
+from orchestrator.backends.aws_batch.job_definitions import JobDefinitions
+from orchestrator.backends.aws_batch.manifests import Manifests
+from orchestrator.backends.aws_batch.poller import Poller
+from orchestrator.backends.aws_batch.settings import Settings
+from orchestrator.backends.base import Change, Explanation
+from orchestrator.deployment import Deployment
+from orchestrator.model.attempt import AttemptRef
+from orchestrator.model.failures import Failure, FailureCode
+from orchestrator.model.job import (
+    InputFile,
+    Shape,
+    Submission,
+    SubmissionHandle,
+    WorkDir,
+)
+
+if TYPE_CHECKING:
+    from orchestrator.backends.aws_batch.clients import Clients
+
+_log = structlog.get_logger(__name__)
+_LARGEST_ARRAY = 10_000  # AWS Batch service quotas
+_WRAPPER_KEPT_SECONDS = 3600.0  # the scratch prefix expires: it is put again from time to time
+_LOOK_AGAIN_SECONDS = 2.0
+
+
+class AwsBatchBackend:
+    """Runs submissions as jobs and arrays on the queues of one deployment."""
+
+    name: str
+    max_array_size: int = _LARGEST_ARRAY
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        clients: Clients,
+        settings: Settings | None = None,
+        *,
+        name: str = "AWSBatch",
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Makes no call. `clock` gives seconds since the epoch."""
+        self.name = name
+        self._deployment = deployment
+        self._clients = clients
+        self._settings = settings or Settings()
+        self._clock = clock
+        self._sleep = sleep
+        self._root = (self._settings.root or deployment.root).rstrip("/")
+        self._pool = ThreadPoolExecutor(self._settings.connections // 2, "aws-batch")
+        self._bundles = Bundles(clients.s3, deployment.scratch_root)
+        self._definitions = JobDefinitions(clients.batch, deployment)
+        self._poller = Poller(
+            clients.batch,
+            Manifests(clients.s3, self.work_dir),
+            self._settings,
+            self._pool,
+            inputs_of=self._inputs_from_bundle,
+            settled=self._delete_bundles,
+        )
+        self._lock = threading.Lock()
+        self._wrapper = wrapper.wrapper_script()
+        self._wrapper_sha256 = hashlib.sha256(self._wrapper).hexdigest()
+        self._wrapper_put_at = float("-inf")
+        self._submitted_at: dict[str, float] = {}
+
+    # --- before anything is submitted
+
+    def work_dir(self, attempt: AttemptRef) -> WorkDir:
+        """On the worker's data disk; kept in Cromwell's layout under its AWS names."""
+        uri = f"{self._root}/{attempt.call_directory}"
+        return WorkDir(
+            path=f"{self._deployment.scratch_path}/{attempt.token}/execution",
+            uri=uri,
+            script=f"{uri}/script",
+            return_code=f"{uri}/{attempt.basename}-rc.txt",
+            stdout=f"{uri}/{attempt.basename}-stdout.log",
+            stderr=f"{uri}/{attempt.basename}-stderr.log",
+            manifest=f"{uri}/manifest.json",
+        )
+
+    def fits(self, shape: Shape) -> Failure | None:
+        """From the contract: what each queue can ever hold. Makes no call."""
+        if not shape.image:
+            raise errors.InvalidRuntimeAttribute(
+                "the task names no image, and every job on AWS Batch is a container",
+                hint="add `docker` (or `container`) to the task's runtime section, or to "
+                "default-runtime-attributes",
+            )
+        queues = self._deployment.queues
+        arn = shape.queue or self._deployment.default_queue_arn
+        queue = next((queue for queue in queues if queue.arn == arn), None)
+        if queue is None:
+            known = ", ".join(queue.arn for queue in queues)
+            return _never(f"queueArn {arn} is no queue of this environment; there are: {known}")
+        wanted = f"{_vcpus(shape)} vCPUs and {shape.memory_mib} MiB of memory"
+        if _vcpus(shape) <= queue.max_vcpus and shape.memory_mib <= queue.max_memory_mib:
+            return None
+        others = [
+            other.name
+            for other in queues
+            if _vcpus(shape) <= other.max_vcpus and shape.memory_mib <= other.max_memory_mib
+        ]
+        advice = f"; it would fit {', '.join(others)}" if others else "; no other queue is larger"
+        return _never(
+            f"the task asks for {wanted}, but a job on queue {queue.name} can have at most "
+            f"{queue.max_vcpus} vCPUs and {queue.max_memory_mib} MiB{advice}"
+        )
+
+    # --- submissions
+
+    def submit(self, submission: Submission) -> str:
+        """Bundles, then SubmitJob, once."""
+        handle, shape = submission.handle, submission.shape
+        self._put_wrapper()
+        # Consumed here, so that an error of any of them comes before SubmitJob.
+        list(self._pool.map(lambda bundle: self._bundles.put(*bundle), self._packed(submission)))
+        request = self._request(submission, self._definitions.arn(shape))
+        with self._lock:
+            self._submitted_at[handle.id] = self._clock()
+        try:
+            answer = self._clients.submitting.submit_job(**request)
+        except (BotoCoreError, ClientError) as error:
+            meaning = refusals.of_submission(error)
+            if isinstance(meaning, errors.Invalid):
+                self._definitions.forget(shape)
+            raise meaning from error
+        job_id = answer["jobId"]
+        inputs = [job.inputs for job in submission.jobs]
+        self._poller.watch(handle, job_id, lambda index: inputs[index])
+        return job_id
+
+    def find(self, handle: SubmissionHandle) -> str | None:
+        """By id, or by name until ListJobs, which lags behind, has had its time."""
+        job_id = handle.job_id or self._poller.job_id(handle.id)
+        if job_id is None:
+            job_id = self._look_up(handle)
+        if job_id is not None:
+            self._poller.watch(handle, job_id)
+        return job_id
+
+    def revoke(self, handle: SubmissionHandle) -> None:
+        """Delete its bundles: a wrapper that cannot fetch its bundle runs nothing."""
+        self._bundles.delete(handle.id, len(handle.attempts))
+
+    def _packed(self, submission: Submission) -> Iterator[tuple[str, bytes]]:
+        return self._bundles.pack(submission)
+
+    def _put_wrapper(self) -> None:
+        with self._lock:
+            if self._clock() - self._wrapper_put_at < _WRAPPER_KEPT_SECONDS:
+                return
+        bucket, key = split(self._wrapper_uri)
+        with refusals.translated(f"writing {self._wrapper_uri}"):
+            self._clients.s3.put_object(Bucket=bucket, Key=key, Body=self._wrapper)
+        with self._lock:
+            self._wrapper_put_at = self._clock()
+
+    @property
+    def _wrapper_uri(self) -> str:
+        root = self._deployment.scratch_root.rstrip("/")
+        return f"{root}/wrapper/{self._wrapper_sha256}.sh"
+
+    def _request(self, submission: Submission, definition: str) -> dict[str, Any]:
+        handle, shape = submission.handle, submission.shape
+        resources = {"VCPU": _vcpus(shape), "MEMORY": shape.memory_mib}
+        if shape.gpu_count:
+            resources["GPU"] = shape.gpu_count
+        environment = stage.environment(
+            self._bundles.prefix(handle.id), self._wrapper_uri, self._wrapper_sha256
+        )
+        request: dict[str, Any] = {
+            "jobName": names.job_name(handle),
+            "jobQueue": shape.queue or self._deployment.default_queue_arn,
+            "jobDefinition": definition,
+            "containerOverrides": {
+                "environment": [{"name": k, "value": v} for k, v in environment.items()],
+                "resourceRequirements": [
+                    {"type": kind, "value": str(value)} for kind, value in resources.items()
+                ],
+            },
+            "tags": names.tags(submission),
+            "propagateTags": True,
+        }
+        if len(submission.jobs) > 1:
+            request["arrayProperties"] = {"size": len(submission.jobs)}
+        if shape.timeout_seconds:
+            request["timeout"] = {"attemptDurationSeconds": shape.timeout_seconds}
+        return request
+
+    def _look_up(self, handle: SubmissionHandle) -> str | None:
+        with self._lock:
+            since = max(handle.created_at, self._submitted_at.get(handle.id, 0.0))
+        while True:
+            begun = self._clock()
+            found = self._named(handle)
+            if found is not None:
+                return found
+            if begun - since >= self._settings.settle_seconds:
+                return None
+            self._sleep(_LOOK_AGAIN_SECONDS)
+
+    def _named(self, handle: SubmissionHandle) -> str | None:
+        """The job with exactly this name and the submission's tag."""
+        name = names.job_name(handle)
+        batch = self._clients.batch
+        queue = handle.queue or self._deployment.default_queue_arn
+        with refusals.translated("ListJobs"):
+            pages = batch.get_paginator("list_jobs").paginate(
+                jobQueue=queue, filters=[{"name": "JOB_NAME", "values": [name]}]
+            )
+            found = [
+                job for page in pages for job in page["jobSummaryList"] if job["jobName"] == name
+            ]
+        if not found:
+            return None
+        ids = [job["jobId"] for job in sorted(found, key=lambda job: job.get("createdAt", 0))]
+        with refusals.translated("DescribeJobs"):
+            described = batch.describe_jobs(jobs=ids[:100])["jobs"]
+        tagged = {
+            job["jobId"]
+            for job in described
+            if job.get("tags", {}).get(names.SUBMISSION_TAG) == handle.id
+        }
+        return next((job_id for job_id in ids if job_id in tagged), None)
+
+    # --- reports
+
+    def changes(self, wait_seconds: float) -> Sequence[Change]:
+        """See `poller`."""
+        return self._poller.changes(wait_seconds)
+
+    def cancel(self, jobs: Iterable[tuple[SubmissionHandle, Sequence[int]]]) -> None:
+        """TerminateJob, never CancelJob: that is a silent success on a running job."""
+        targets: list[str] = []
+        for handle, indices in jobs:
+            job_id = handle.job_id or self._poller.job_id(handle.id)
+            if job_id is None:
+                _log.warning("not cancelled: AWS Batch has not answered yet", job=handle.name)
+                continue
+            if len(set(indices)) >= len(handle.attempts):
+                targets.append(job_id)
+            else:
+                targets += [f"{job_id}:{index}" for index in indices]
+            self._poller.hurry(handle.id)
+        failures = [error for error in self._pool.map(self._terminate, targets) if error]
+        if failures:
+            raise failures[0]
+
+    def _terminate(self, job_id: str) -> errors.OrchestratorError | None:
+        try:
+            self._clients.batch.terminate_job(jobId=job_id, reason=reasons.CANCELLED)
+        except (BotoCoreError, ClientError) as error:
+            meaning = refusals.of_call(error, f"TerminateJob {job_id}")
+            if isinstance(meaning, errors.Invalid | errors.NotFound):
+                # It is over and forgotten: nothing to end.
+                _log.info("nothing to cancel", job_id=job_id, reason=meaning.message)
+                return None
+            return meaning
+        return None
+
+    def logs(self, handle: SubmissionHandle, index: int) -> Iterable[str]:
+        """From CloudWatch Logs, page by page."""
+        job_id = self._child(handle, index)
+        if job_id is None:
+            return
+        with refusals.translated("DescribeJobs"):
+            jobs = self._clients.batch.describe_jobs(jobs=[job_id])["jobs"]
+        stream = None
+        for job in jobs:
+            attempts = job.get("attempts") or []
+            last = attempts[-1].get("container", {}) if attempts else {}
+            stream = last.get("logStreamName") or job.get("container", {}).get("logStreamName")
+        if not stream:
+            return
+        token: str | None = None
+        while True:
+            with refusals.translated(f"reading log stream {stream}"):
+                try:
+                    page = self._clients.logs.get_log_events(
+                        logGroupName=self._deployment.log_group,
+                        logStreamName=stream,
+                        startFromHead=True,
+                        **cast(Any, {"nextToken": token} if token else {}),
+                    )
+                except self._clients.logs.exceptions.ResourceNotFoundException:
+                    return  # no line yet
+            for event in page["events"]:
+                yield event.get("message", "")
+            # The end of a stream answers with the token it was asked with.
+            if page["nextForwardToken"] == token:
+                return
+            token = page["nextForwardToken"]
+
+    def explain(self, handle: SubmissionHandle, index: int) -> Explanation:
+        """See `explanation`."""
+        return explanation.explain(self._clients.batch, self._child(handle, index))
+
+    def close(self) -> None:
+        """Running jobs go on; the next process finds them."""
+        self._poller.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    # --- the poller's questions
+
+    def _child(self, handle: SubmissionHandle, index: int) -> str | None:
+        job_id = handle.job_id or self._poller.job_id(handle.id)
+        if job_id is None or len(handle.attempts) == 1:
+            return job_id
+        return f"{job_id}:{index}"
+
+    def _inputs_from_bundle(self, handle: SubmissionHandle, index: int) -> Iterable[InputFile]:
+        try:
+            return self._bundles.inputs(handle.id, index)
+        except errors.NotFound:
+            return []
+
+    def _delete_bundles(self, handle: SubmissionHandle) -> None:
+        """Every job has ended, and none starts again. What stays here expires with the prefix."""
+        with self._lock:
+            self._submitted_at.pop(handle.id, None)
+        try:
+            self._bundles.delete(handle.id, len(handle.attempts))
+        except errors.OrchestratorError as error:
+            _log.info("bundles were not deleted", job=handle.name, reason=error.message)
+
+
+def _vcpus(shape: Shape) -> int:
+    """AWS Batch on EC2 takes whole vCPUs."""
+    return max(1, math.ceil(shape.cpu))
+
+
+def _never(sentence: str) -> Failure:
+    return Failure(FailureCode.SUBMIT_REFUSED, sentence)

@@ -1,0 +1,111 @@
+"""Bundles: what the wrappers of a submission are told, in packs of at most 100 attempts.
+
+`<scratch_root>/submissions/<submission id>/bundle-<k>.tar.gz` holds, for each attempt of indices
+100k to 100k+99, the files of its private directory under `<index>/`. A wrapper that cannot fetch
+its bundle runs nothing: deleting the bundles is how a submission is revoked.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from orchestrator import errors
+from orchestrator.backends.aws_batch import refusals
+from orchestrator.backends.wrapper import plan
+from orchestrator.model.job import InputFile, Submission
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+PER_BUNDLE = 100
+_DELETE_BATCH = 1000  # DeleteObjects takes no more (Amazon S3 API reference)
+
+
+class Bundles:
+    """The bundles below one scratch root."""
+
+    def __init__(self, s3: S3Client, scratch_root: str) -> None:
+        self._s3 = s3
+        self._root = f"{scratch_root.rstrip('/')}/submissions"
+
+    def prefix(self, submission_id: str) -> str:
+        """The URI below which a submission's bundles lie."""
+        return f"{self._root}/{submission_id}"
+
+    def uri(self, submission_id: str, number: int) -> str:
+        """One bundle."""
+        return f"{self.prefix(submission_id)}/bundle-{number}.tar.gz"
+
+    def pack(self, submission: Submission) -> Iterator[tuple[str, bytes]]:
+        """URI and content of each bundle. Raises InvalidInputs for what cannot be carried."""
+        submission_id = submission.handle.id
+        for start in range(0, len(submission.jobs), PER_BUNDLE):
+            uri = self.uri(submission_id, start // PER_BUNDLE)
+            setting = plan.Setting(plan.Keep.UPLOAD, shell=submission.shape.shell, bundle_uri=uri)
+            files = {
+                f"{start + offset}/{name}": content
+                for offset, job in enumerate(submission.jobs[start : start + PER_BUNDLE])
+                for name, content in plan.render(job, submission_id, setting).items()
+            }
+            yield uri, _archive(files)
+
+    def put(self, uri: str, content: bytes) -> None:
+        """Raises TryLater and its like: nothing is submitted yet."""
+        bucket, key = split(uri)
+        with refusals.translated(f"writing {uri}"):
+            self._s3.put_object(Bucket=bucket, Key=key, Body=content)
+
+    def delete(self, submission_id: str, size: int) -> None:
+        """Delete all bundles of a submission of so many attempts. Idempotent."""
+        numbers = range((size + PER_BUNDLE - 1) // PER_BUNDLE)
+        keys = [split(self.uri(submission_id, number)) for number in numbers]
+        for start in range(0, len(keys), _DELETE_BATCH):
+            part = keys[start : start + _DELETE_BATCH]
+            with refusals.translated(f"deleting {self.prefix(submission_id)}"):
+                answer = self._s3.delete_objects(
+                    Bucket=part[0][0],
+                    Delete={"Objects": [{"Key": key} for _, key in part], "Quiet": True},
+                )
+            for failed in answer.get("Errors", []):
+                raise errors.TryLater(
+                    f"{failed.get('Key')} was not deleted: {failed.get('Message')}"
+                )
+
+    def inputs(self, submission_id: str, index: int) -> list[InputFile]:
+        """The inputs of an attempt, from its bundle: for a process that did not submit it."""
+        uri = self.uri(submission_id, index // PER_BUNDLE)
+        bucket, key = split(uri)
+        with refusals.translated(f"reading {uri}"):
+            data = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+            try:
+                member = archive.extractfile(f"{index}/known")
+            except KeyError:
+                return []
+            lines = member.read().decode().splitlines() if member else []
+        return [InputFile(line[2:], "", directory=line.startswith("d")) for line in lines]
+
+
+def split(uri: str) -> tuple[str, str]:
+    """Bucket and key of `s3://bucket/key`."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def _archive(files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with (
+        # No time in it: the same submission packs to the same bytes.
+        gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=3, mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.USTAR_FORMAT) as archive,
+    ):
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            member.mode = 0o644
+            archive.addfile(member, io.BytesIO(content))
+    return packed.getvalue()

@@ -1,0 +1,130 @@
+"""Job definitions: one for each distinct container, found again by name, never changed.
+
+What differs from job to job (vCPUs, memory, GPUs, environment, timeout) is given at SubmitJob. The
+name is a hash of everything else, so any process finds the definition that another one registered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from typing import TYPE_CHECKING, Any, cast
+
+from orchestrator.backends.aws_batch import refusals, stage
+from orchestrator.deployment import Deployment
+from orchestrator.model.job import Shape
+
+if TYPE_CHECKING:
+    from types_boto3_batch import BatchClient
+
+
+class JobDefinitions:
+    """Registers each definition once a process, and not at all if it is there already."""
+
+    def __init__(self, batch: BatchClient, deployment: Deployment) -> None:
+        self._batch = batch
+        self._deployment = deployment
+        self._lock = threading.Lock()
+        self._known: dict[str, str] = {}
+
+    def arn(self, shape: Shape) -> str:
+        """The ARN, with its revision, of the definition for jobs of this shape."""
+        properties = container_properties(self._deployment, shape)
+        name = self._name(properties)
+        with self._lock:
+            if name not in self._known:
+                self._known[name] = self._find(name, properties) or self._register(name, properties)
+            return self._known[name]
+
+    def forget(self, shape: Shape) -> None:
+        """After AWS Batch refused a job of this shape: somebody may have deregistered it."""
+        with self._lock:
+            self._known.pop(self._name(container_properties(self._deployment, shape)), None)
+
+    def _name(self, properties: dict[str, Any]) -> str:
+        text = json.dumps(properties, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:32]
+        return f"{self._deployment.job_definition_prefix}-{digest}"
+
+    def _find(self, name: str, properties: dict[str, Any]) -> str | None:
+        with refusals.translated("DescribeJobDefinitions"):
+            answer = self._batch.describe_job_definitions(jobDefinitionName=name, status="ACTIVE")
+        # The name is a promise that anybody with the right to register could break.
+        same = [
+            found
+            for found in answer["jobDefinitions"]
+            if _contains(found.get("containerProperties", {}), properties)
+            and found.get("retryStrategy", {}).get("attempts", 1) == 1
+        ]
+        newest = max(same, key=lambda found: found["revision"], default=None)
+        return newest["jobDefinitionArn"] if newest else None
+
+    def _register(self, name: str, properties: dict[str, Any]) -> str:
+        with refusals.translated("RegisterJobDefinition"):
+            answer = self._batch.register_job_definition(
+                jobDefinitionName=name,
+                type="container",
+                containerProperties=cast(Any, properties),
+                retryStrategy={"attempts": 1},  # the engine owns every retry
+                propagateTags=True,
+                platformCapabilities=["EC2"],
+                tags={"orchestrator:environment": self._deployment.environment},
+            )
+        return answer["jobDefinitionArn"]
+
+
+def container_properties(deployment: Deployment, shape: Shape) -> dict[str, Any]:
+    """`containerProperties` of RegisterJobDefinition."""
+    linux = {"sharedMemorySize": shape.shared_memory_mib} if shape.shared_memory_mib else {}
+    return {
+        "image": shape.image,
+        "command": stage.command(deployment.tools_path, deployment.scratch_path),
+        "jobRoleArn": deployment.job_role_arn,
+        "executionRoleArn": deployment.execution_role_arn,
+        "volumes": [
+            {"name": "tools", "host": {"sourcePath": deployment.tools_path}},
+            {"name": "scratch", "host": {"sourcePath": deployment.scratch_path}},
+        ],
+        "mountPoints": [
+            {
+                "sourceVolume": "tools",
+                "containerPath": deployment.tools_path,
+                "readOnly": True,
+            },
+            {
+                "sourceVolume": "scratch",
+                "containerPath": deployment.scratch_path,
+                "readOnly": False,
+            },
+        ],
+        # Big scatters swamp the credentials endpoint (amazon-genomics-cli#80).
+        "environment": [
+            {"name": "AWS_METADATA_SERVICE_NUM_ATTEMPTS", "value": "10"},
+            {"name": "AWS_METADATA_SERVICE_TIMEOUT", "value": "10"},
+        ],
+        "resourceRequirements": [
+            {"type": "VCPU", "value": "1"},
+            {"type": "MEMORY", "value": "512"},
+        ],
+        "logConfiguration": {
+            "logDriver": "awslogs",
+            "options": {"awslogs-group": deployment.log_group, "awslogs-stream-prefix": "job"},
+        },
+        **({"linuxParameters": linux} if linux else {}),
+    }
+
+
+def _contains(found: Any, wanted: Any) -> bool:
+    """Whether `found` is `wanted` and at most AWS's own defaults besides."""
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and all(
+            _contains(found.get(key), value) for key, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return (
+            isinstance(found, list)
+            and len(found) == len(wanted)
+            and all(any(_contains(f, w) for f in found) for w in wanted)
+        )
+    return bool(found == wanted)

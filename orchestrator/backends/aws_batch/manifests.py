@@ -1,0 +1,77 @@
+"""Settles a finished job: its manifest where there is one, else a failure from what Batch says."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from orchestrator import errors
+from orchestrator.backends.aws_batch import reasons, refusals
+from orchestrator.backends.aws_batch.bundles import split
+from orchestrator.backends.wrapper import manifest as wrapper_manifest
+from orchestrator.model.attempt import AttemptRef
+from orchestrator.model.failures import Failure, FailureCode
+from orchestrator.model.job import InputFile, WorkDir
+from orchestrator.model.manifest import Manifest
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+
+class Manifests:
+    """Reads manifests from where `work_dir` says."""
+
+    def __init__(self, s3: S3Client, work_dir: Callable[[AttemptRef], WorkDir]) -> None:
+        self._s3 = s3
+        self._work_dir = work_dir
+
+    def read(
+        self,
+        submission_id: str,
+        attempt: AttemptRef,
+        inputs: Callable[[], Iterable[InputFile]],
+    ) -> Manifest | Failure | None:
+        """The attempt's manifest, a failure if it is refused, None if there is none of this
+        submission. Raises TryLater and its like when S3 does not answer."""
+        where = self._work_dir(attempt)
+        data = self._get(where.manifest)
+        if data is None:
+            return None
+        try:
+            found = wrapper_manifest.parse(data, kept_below=[where.uri], inputs=inputs)
+        except wrapper_manifest.ManifestRejected as error:
+            return Failure(FailureCode.DELOCALIZATION_FAILED, f"{where.manifest}: {error}")
+        return found if found.belongs_to(submission_id, attempt.token) else None
+
+    def _get(self, uri: str) -> bytes | None:
+        bucket, key = split(uri)
+        try:
+            with refusals.translated(f"reading {uri}"):
+                answer = self._s3.get_object(Bucket=bucket, Key=key)
+                with contextlib.closing(answer["Body"]) as body:
+                    return body.read(wrapper_manifest.LIMIT_BYTES + 1)
+        except errors.NotFound as error:
+            cause = error.__cause__
+            if isinstance(cause, ClientError) and "NoSuchBucket" in str(cause):
+                raise
+            return None
+
+
+def judged(manifest: Manifest, ended: reasons.Ended) -> Manifest:
+    """The manifest, with Batch's reason where the wrapper only knows that it was told to stop."""
+    stopped = manifest.failure is not None and manifest.failure.code is FailureCode.ABORTED
+    killed = manifest.failure is None and manifest.return_code == 137
+    if not (stopped or killed):
+        return manifest
+    if killed:
+        # The command was killed inside a container that lived on: only memory does that.
+        known = reasons.why_stopped(ended)
+        if known is None or known.code is not FailureCode.OUT_OF_MEMORY:
+            return manifest
+        return dataclasses.replace(manifest, failure=known)
+    known = reasons.why_stopped(ended)
+    return dataclasses.replace(manifest, failure=known) if known else manifest
