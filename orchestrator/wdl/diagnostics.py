@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -78,9 +80,19 @@ def _import_findings(error: WDL.Error.ImportError) -> Iterator[Finding]:
 
 def _sentence(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
+    token = re.match(r"Unexpected token Token\('\w+', (.+)\) at line", text)
+    if token:
+        return f"unexpected {_unquoted(token[1])!r}"
     # lark explains itself over several lines, the first of which says what is wrong.
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
+
+
+def _unquoted(literal: str) -> str:
+    try:
+        return str(ast.literal_eval(literal)).strip()
+    except (ValueError, SyntaxError):
+        return literal
 
 
 def _syntax_hint(error: WDL.Error.SyntaxError) -> str:

@@ -30,6 +30,7 @@ class Declared:
 
     name: str
     type: Any  # WDL.Type.Base, optional where there is a default
+    written: str  # the type as declared
     required: bool
     default: str | None
     place: errors.Place | None
@@ -63,6 +64,7 @@ class Document:
             found[binding.name] = Declared(
                 name=binding.name,
                 type=decl.type.copy(optional=True) if decl.expr is not None else decl.type,
+                written=str(decl.type),
                 required=binding.name in required,
                 default=None if decl.expr is None else str(decl.expr),
                 place=diagnostics.place(decl.pos),
@@ -120,7 +122,7 @@ def load(bundle: Bundle) -> Document:
 def _reader(bundle: Bundle) -> Any:
     async def read_source(uri: str, path: list[str], importer: Any) -> Any:
         name = bundle.main if importer is None else _resolve(bundle, uri, importer.pos.abspath)
-        return WDL.ReadSourceResult(source_text=bundle.files[name], abspath=name)
+        return WDL.Tree.ReadSourceResult(source_text=bundle.files[name], abspath=name)
 
     return read_source
 
@@ -190,8 +192,7 @@ def _task_calls(workflow: Any, prefix: str) -> Iterator[str]:
 
 def _described(declared: Declared) -> str:
     if declared.required:
-        return str(declared.type)
+        return declared.written
     if declared.default is None:
-        return f"{declared.type} (optional)"
-    plain = str(declared.type).removesuffix("?")
-    return f"{plain} (optional, default = {declared.default})"
+        return f"{declared.written} (optional)"
+    return f"{declared.written} (optional, default = {declared.default})"

@@ -101,6 +101,7 @@ class Graph:
             error, self._error = self._error, None
             raise error
         ends_at = None if budget_seconds is None else time.monotonic() + budget_seconds
+        self._scope.forget_pinned()
         self._machine.retry_parked(lambda want: self._facts.peek(want.kind, want.uri) is not None)
         calls: list[ReadyCall] = []
         more = False
@@ -125,8 +126,8 @@ class Graph:
 
     def finish(self, call_id: str, outputs: Mapping[str, Any]) -> None:
         """A call is done. `outputs` as JSON values, by unqualified names."""
-        callee = self._machine.jobs[call_id].node.callee
-        values = Env.Bindings()
+        callee = self._machine.node(call_id).callee
+        values: Env.Bindings[Any] = Env.Bindings()
         for name, type_ in _output_types(callee):
             try:
                 value = Value.from_json(type_, outputs.get(name))
@@ -177,7 +178,7 @@ class Graph:
         )
         return ReadyCall(
             id=instructions.id,
-            name=job.node.name,
+            name=self._machine.node(job.id).name,
             shards=_shards(job),
             callee=callee.name,
             is_workflow=isinstance(callee, Tree.Workflow),
@@ -236,6 +237,12 @@ class _WorkflowScope(Scope):
             self._written[uri] = content
             self.new.append(uri)
         return uri
+
+    def forget_pinned(self) -> None:
+        """Contents that are facts by now are not kept twice."""
+        for uri in [uri for uri in self._written if self._facts.peek("content", uri)]:
+            if uri not in self.new:
+                del self._written[uri]
 
     def take(self) -> list[tuple[str, bytes]]:
         """What was written since the last time."""

@@ -63,9 +63,14 @@ def bind(document: Document, inputs: Mapping[str, Any]) -> Inputs:
             findings.append(errors.Finding(f"{key} is given twice, here and as {given_as[name]}"))
             continue
         given_as[name] = key
-        place = document.declared[name].place if name in document.declared else None
+        declared = document.declared.get(name)
+        place = declared.place if declared else None
         wrong = [
-            errors.Finding(f"{key}{where}: expected {expected}, got {_shown(item)}", place)
+            errors.Finding(
+                f"{key}{where}: expected {expected if where or not declared else declared.written}"
+                f", got {_shown(item)}",
+                place,
+            )
             for where, expected, item in _mismatches(type_, value, "")
         ]
         if wrong:
@@ -79,7 +84,7 @@ def bind(document: Document, inputs: Mapping[str, Any]) -> Inputs:
         if declared.required and declared.name not in given_as:
             findings.append(
                 errors.Finding(
-                    f"{document.workflow_name}.{declared.name} ({declared.type}) is missing",
+                    f"{document.workflow_name}.{declared.name} ({declared.written}) is missing",
                     declared.place,
                 )
             )
@@ -91,7 +96,7 @@ def bind(document: Document, inputs: Mapping[str, Any]) -> Inputs:
             if len(findings) > 1
             else "",
         )
-    env = Env.Bindings()
+    env: Env.Bindings[Any] = Env.Bindings()
     for name in reversed(bindings):
         env = env.bind(name, bindings[name])
     return _inputs(document, env)
@@ -121,6 +126,7 @@ def parse_assignments(document: Document, assignments: Iterable[str]) -> dict[st
             parsed[name] = given[-1]
             continue
         type_ = found[1]
+        declared = document.declared.get(found[0])
         try:
             if isinstance(type_, Type.Array):
                 parsed[name] = _array(type_, given)
@@ -129,7 +135,7 @@ def parse_assignments(document: Document, assignments: Iterable[str]) -> dict[st
             else:
                 parsed[name] = _parsed(type_, given[0])
         except ValueError as error:
-            place = document.declared[found[0]].place if found[0] in document.declared else None
+            place = declared.place if declared else None
             findings.append(errors.Finding(f"{name}: {error}", place))
     if findings:
         raise errors.InvalidInputs("the inputs cannot be read", findings=findings)
@@ -212,7 +218,9 @@ def _mismatches(type_: Any, value: Any, where: str) -> Iterator[tuple[str, str, 
         case Type.Int():
             fits = _is_int(value) and abs(value) <= LARGEST_INT
         case Type.Float():
-            fits = _is_int(value) or (isinstance(value, float) and math.isfinite(value))
+            fits = (_is_int(value) and abs(value) < 10**308) or (
+                isinstance(value, float) and math.isfinite(value)
+            )
         case Type.File():
             fits = isinstance(value, str) and value != "" and not value.endswith("/")
         case Type.Directory():
@@ -295,4 +303,5 @@ def _json(text: str, type_: Any) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise ValueError(f"expected {type_} as JSON: {error}") from None
+        expected = str(type_).removesuffix("?")
+        raise ValueError(f"expected {expected} as JSON: {error}") from None

@@ -62,7 +62,7 @@ class Scope:
         raise ValueError("stderr() can be used in a task's outputs only")
 
 
-class Library(StdLib.Base):  # type: ignore[misc]
+class Library(StdLib.Base):
     """The functions of one WDL version. Not for use by several threads at once."""
 
     def __init__(self, version: str, scope: Scope | None = None) -> None:
@@ -205,10 +205,15 @@ class Collector:
             raise NeedFacts(self.wants)
 
 
-class _Size(StdLib._Size):  # type: ignore[misc]
+class _Size(StdLib._Size):
+    def __init__(self, functions: Library) -> None:
+        super().__init__(functions)
+        self._library = functions
+
     def _call_eager(self, expr: Any, arguments: list[Any]) -> Any:
-        total, wants = 0.0, set()
-        scope = self.stdlib.scope
+        total = 0.0
+        wants: set[Want] = set()
+        scope = self._library.scope
 
         def add(path: Any) -> str:
             nonlocal total
@@ -230,10 +235,14 @@ class _Size(StdLib._Size):  # type: ignore[misc]
         return Value.Float(total)
 
 
-class _ReadTsv(StdLib._ReadTsv):  # type: ignore[misc]
+class _ReadTsv(StdLib._ReadTsv):
+    def __init__(self, functions: Library) -> None:
+        super().__init__(functions)
+        self._library = functions
+
     def _call_eager(self, expr: Any, arguments: list[Any]) -> Any:
         path = arguments[0].coerce(Type.File()).value
-        text = self.stdlib.text(path)
+        text = self._library.text(path)
         if len(arguments) == 1:
             return StdLib._parse_tsv(text)
         if len(arguments) == 2:
@@ -248,7 +257,7 @@ class _ReadTsv(StdLib._ReadTsv):  # type: ignore[misc]
         )
 
 
-class _At(StdLib._At):  # type: ignore[misc]
+class _At(StdLib._At):
     """`map[key]` by an index: miniwdl compares with every key, type-checked."""
 
     def _call_eager(self, expr: Any, arguments: list[Any]) -> Any:
@@ -262,19 +271,19 @@ class _At(StdLib._At):  # type: ignore[misc]
         index = getattr(values, "_orchestrator_index", None)
         if index is None:
             index = {k.value: v for k, v in values.value}
-            values._orchestrator_index = index
+            setattr(values, "_orchestrator_index", index)  # noqa: B010
         if key.value not in index:
             raise WdlError.OutOfBounds(expr.arguments[1], f"the map has no key {key}")
         return index[key.value]
 
 
-class _Range(StdLib._Range):  # type: ignore[misc]
+class _Range(StdLib._Range):
     def _call_eager(self, expr: Any, arguments: list[Any]) -> Any:
         _bounded(expr, "range()", arguments[0].coerce(Type.Int()).value)
         return super()._call_eager(expr, arguments)
 
 
-class _Cross(StdLib._Cross):  # type: ignore[misc]
+class _Cross(StdLib._Cross):
     def _call_eager(self, expr: Any, arguments: list[Any]) -> Any:
         _bounded(expr, "cross()", len(arguments[0].value) * len(arguments[1].value))
         return super()._call_eager(expr, arguments)
@@ -293,19 +302,19 @@ def _short_enough(expr: Any, arguments: list[Any]) -> None:
         raise WdlError.EvalError(expr, f"a string of more than {LONGEST_STRING} characters")
 
 
-class _Add(StdLib._AddOperator):  # type: ignore[misc]
+class _Add(StdLib._AddOperator):
     def _call_eager(self, expr: Any, arguments: list[Any]) -> Any:
         _short_enough(expr, arguments)
         return super()._call_eager(expr, arguments)
 
 
-class _InterpolationAdd(StdLib._InterpolationAddOperator):  # type: ignore[misc]
+class _InterpolationAdd(StdLib._InterpolationAddOperator):
     def _call_eager(self, expr: Any, arguments: list[Any]) -> Any:
         _short_enough(expr, arguments)
         return super()._call_eager(expr, arguments)
 
 
-class _Power(StdLib._ExponentiationOperator):  # type: ignore[misc]
+class _Power(StdLib._ExponentiationOperator):
     def _call_eager(self, expr: Any, arguments: list[Any]) -> Any:
         base, exponent = (argument.value for argument in arguments)
         if isinstance(base, int) and isinstance(exponent, int) and abs(base) > 1 and exponent > 63:
@@ -313,7 +322,7 @@ class _Power(StdLib._ExponentiationOperator):  # type: ignore[misc]
         return super()._call_eager(expr, arguments)
 
 
-class _JoinPaths(StdLib._JoinPaths):  # type: ignore[misc]
+class _JoinPaths(StdLib._JoinPaths):
     """`s3://bucket/a` joined with `../b` is `s3://bucket/b`; a plain normpath would break it."""
 
     def _absolute_path(self, parts: list[str]) -> str:
@@ -325,19 +334,23 @@ class _JoinPaths(StdLib._JoinPaths):  # type: ignore[misc]
         return f"{scheme}://{root}{joined}"
 
 
+def _compiled(pattern: Any) -> Any:
+    return regex.compile(pattern.value, flags=regex.POSIX)  # type: ignore[no-untyped-call]
+
+
 def _sub(text: Any, pattern: Any, replacement: Any) -> Any:
-    compiled = regex.compile(pattern.value, flags=regex.POSIX)
+    compiled = _compiled(pattern)
     return Value.String(compiled.sub(replacement.value, text.value, timeout=REGEX_SECONDS))
 
 
 def _find(text: Any, pattern: Any) -> Any:
-    compiled = regex.compile(pattern.value, flags=regex.POSIX)
+    compiled = _compiled(pattern)
     match = compiled.search(text.value, timeout=REGEX_SECONDS)
     return Value.String(match.group(0)) if match else Value.Null()
 
 
 def _matches(text: Any, pattern: Any) -> Any:
-    compiled = regex.compile(pattern.value, flags=regex.POSIX)
+    compiled = _compiled(pattern)
     return Value.Boolean(compiled.search(text.value, timeout=REGEX_SECONDS) is not None)
 
 

@@ -33,7 +33,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from WDL import Env, Tree, Type, Value
+from WDL import Env, Expr, Tree, Type, Value
 from WDL._util import WDLVersion, byte_size_units, parse_byte_size, topsort, wdl_version_geq
 from WDL.Expr import String as _StringExpr
 from WDL.Expr import _meta_value_to_json
@@ -60,7 +60,7 @@ def _set_expr(value: Any, expression: Any) -> None:
     value._expr = expression
 
 
-Value.Base.expr = property(_get_expr, _set_expr)
+Value.Base.expr = property(_get_expr, _set_expr)  # type: ignore[method-assign,assignment]
 logging.getLogger("wdl").setLevel(logging.WARNING)
 
 BYTES_PER_UNIT: dict[str, int] = byte_size_units
@@ -83,6 +83,13 @@ def in_dependency_order(declarations: Iterable[Any]) -> list[Any]:
 def dedented(command: Any) -> list[Any]:
     """The parts of a task's command (texts and placeholders) without common leading blanks."""
     return list(_StringExpr._dedent(command.parts))
+
+
+def mentions(expression: Any, name: str) -> bool:
+    """Whether an expression refers to this name, or to a member of it."""
+    if isinstance(expression, Expr.Ident):
+        return bool(expression.name == name or expression.name.startswith(f"{name}."))
+    return any(mentions(child, name) for child in expression.children)
 
 
 def meta_json(meta: Any) -> Any:
@@ -115,7 +122,7 @@ def parse_bytes(value: Any, default: int) -> int:
     return int(value) if isinstance(value, int | float) else default
 
 
-class Environment(Env.Bindings):  # type: ignore[misc]
+class Environment(Env.Bindings[Any]):
     """Values by name in a dict: miniwdl's own environments are lists that are searched."""
 
     def __init__(self, values: dict[str, Any]) -> None:
@@ -131,7 +138,7 @@ class Environment(Env.Bindings):  # type: ignore[misc]
         return name in self.values
 
 
-class IndexedStateMachine(_state.StateMachine):  # type: ignore[misc]
+class IndexedStateMachine(_state.StateMachine):
     """Steps a workflow. See the module; `miniwdl`'s own class tells the whole story."""
 
     def __init__(self, workflow: Any, inputs: Any) -> None:
@@ -209,7 +216,11 @@ class IndexedStateMachine(_state.StateMachine):  # type: ignore[misc]
         """A call's outputs, by their unqualified names."""
         assert job_id in self.running, job_id
         self.running.remove(job_id)
-        self._finish(job_id, outputs.wrap_namespace(self.jobs[job_id].node.name))
+        self._finish(job_id, outputs.wrap_namespace(self.node(job_id).name))
+
+    def node(self, job_id: str) -> Any:
+        """The node of the workflow that a job stands for."""
+        return self.jobs[job_id].node
 
     def _finish(self, job_id: str, outputs: Any) -> None:
         self.job_outputs[job_id] = outputs
@@ -233,7 +244,7 @@ class IndexedStateMachine(_state.StateMachine):  # type: ignore[misc]
             return Env.Bindings(Env.Binding(node.name, self._declared(node, env, stdlib)))
         if isinstance(node, Tree.Call):
             return _state.StateMachine.CallInstructions(
-                id=job.id, callee=node.callee, inputs=self._call_inputs(node, env, stdlib)
+                id=job.id, callee=job.node.callee, inputs=self._call_inputs(node, env, stdlib)
             )
         if isinstance(node, Tree.Scatter | Tree.Conditional):
             self._begin_section(job, node.expr.eval(env, stdlib=stdlib))
@@ -241,7 +252,7 @@ class IndexedStateMachine(_state.StateMachine):  # type: ignore[misc]
         return env  # the workflow's outputs
 
     def _environment(self, job: Any) -> Any:
-        env = Env.Bindings()
+        env: Env.Bindings[Any] = Env.Bindings()
         for _, binding in job.scatter_stack:
             env = Env.Bindings(binding, env)
         return Env.merge(env, *(self.job_outputs[dependency] for dependency in job.dependencies))
@@ -257,7 +268,7 @@ class IndexedStateMachine(_state.StateMachine):  # type: ignore[misc]
         """Expressions of the call, then what the inputs file gives to it, coerced to the callee's
         types. A null for a declaration with a default stays null: the default is chosen later."""
         available = _available_inputs(node.callee)
-        bindings = Env.Bindings()
+        bindings: Env.Bindings[Any] = Env.Bindings()
         given = [(name, expr.eval(env, stdlib=stdlib)) for name, expr in node.inputs.items()]
         given += self._given_to.get(node.name, [])
         for name, value in given:
@@ -307,7 +318,7 @@ def _section_jobs(workflow: Any, job: Any, value: Any) -> Iterator[Any]:
     stack = job.scatter_stack
     if isinstance(section, Tree.Scatter):
         digits = max(1, math.ceil(math.log10(len(value.value)))) if value.value else 1
-        stacks = (
+        stacks: Iterator[list[Any]] = (
             [*stack, (str(index).zfill(digits), Env.Binding(section.variable, item))]
             for index, item in enumerate(value.value)
         )

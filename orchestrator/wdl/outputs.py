@@ -25,8 +25,20 @@ from orchestrator.wdl.localization import Layout, Localizer
 
 # Functions that choose among values without making new ones.
 _PICKING = frozenset(
-    ("_at", "glob", "select_first", "select_all", "flatten", "transpose")
-    + ("zip", "unzip", "cross", "chunk", "length", "defined")
+    {
+        "_at",
+        "glob",
+        "select_first",
+        "select_all",
+        "flatten",
+        "transpose",
+        "zip",
+        "unzip",
+        "cross",
+        "chunk",
+        "length",
+        "defined",
+    }
 )
 
 

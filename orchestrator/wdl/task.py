@@ -7,6 +7,8 @@ anew; the same attempt with the same facts gives the same script.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import threading
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +22,7 @@ from orchestrator.wdl import miniwdl_private, outputs
 from orchestrator.wdl.facts import Facts, Want
 from orchestrator.wdl.library import Collector, Library
 from orchestrator.wdl.localization import Layout, Localizer
+from orchestrator.wdl.outputs import Attempt
 
 _OVERRIDES = ("runtime.", "requirements.", "hints.")
 _threads = threading.local()
@@ -35,7 +38,7 @@ class PreparedTask:
     inputs: tuple[InputFile, ...]
     inline_files: tuple[InlineFile, ...]
     outputs: OutputPlan
-    _attempt: outputs.Attempt = field(repr=False)
+    _attempt: Attempt = field(repr=False)
     _compiled: _Compiled = field(repr=False)
 
     @property
@@ -60,15 +63,7 @@ class PreparedTask:
             code = manifest.return_code or 0
             info = self._compiled.task_info(attempt.values["task"], return_code=code)
             values = {**attempt.values, "task": info}
-            attempt = outputs.Attempt(
-                attempt.task,
-                attempt.declarations,
-                attempt.where,
-                attempt.layout,
-                attempt.localizer,
-                attempt.written,
-                values,
-            )
+            attempt = dataclasses.replace(attempt, values=values)
         return outputs.result(attempt, manifest, facts, self._compiled.library())
 
 
@@ -113,7 +108,11 @@ class _Compiled:
             for decl in self.declarations
             if decl.expr is not None and not decl.type.optional
         }
-        self.uses_task = miniwdl_private.is_at_least(self.version, "1.2")
+        self.is_1_2 = miniwdl_private.is_at_least(self.version, "1.2")
+        self.uses_task = self.is_1_2 and any(
+            miniwdl_private.mentions(expression, "task")
+            for expression in (*self.placeholders, *(decl.expr for decl in self.outputs))
+        )
         self.meta: dict[str, Any] = miniwdl_private.meta_json(task.meta)
 
     def library(self) -> Library:
@@ -162,7 +161,7 @@ class _Preparation:
         overrides = self._take(given)
         for decl in compiled.declarations:
             if decl.name not in values:
-                value = self._evaluate(decl, lambda decl=decl: self._declared(decl))  # type: ignore[misc]
+                value = self._evaluate(decl, lambda decl=decl: self._declared(decl))
                 if value is not None:
                     values[decl.name] = value
         runtime = self._runtime(overrides)
@@ -174,7 +173,7 @@ class _Preparation:
         )
         inputs = self._inputs()
         self._collector.raise_wants()
-        attempt = outputs.Attempt(
+        attempt = Attempt(
             compiled.task,
             compiled.outputs,
             self._where,
@@ -205,8 +204,7 @@ class _Preparation:
                 continue  # null for what is not optional: the default is meant
             else:
                 self._env.values[name] = miniwdl_private.rewrite_paths(
-                    value,
-                    lambda path, name=name: self._localized(path, name),  # type: ignore[misc]
+                    value, functools.partial(self._localized, name=name)
                 )
         return overrides
 
@@ -246,7 +244,7 @@ class _Preparation:
                 if uri is None:
                     return text
         assert uri is not None
-        if not directory and self._compiled.uses_task:
+        if not directory and self._compiled.is_1_2:
             # Since WDL 1.2 an optional file that is not there is null.
             stat = self._facts.peek("stat", uri)
             if stat is not None and not stat.exists and decl.type.optional:
@@ -258,7 +256,7 @@ class _Preparation:
         for name, expression in self._compiled.task.runtime.items():
             value = self._evaluate(
                 expression,
-                lambda expression=expression: expression.eval(self._env, self._library),  # type: ignore[misc]
+                lambda expression=expression: expression.eval(self._env, self._library),
             )
             if value is not None:
                 runtime[name] = value.json
@@ -296,20 +294,12 @@ class _Preparation:
                 files.append(InputFile(item.uri, item.path, size=stat.size, etag=stat.etag))
         return tuple(files)
 
-    def _plan(self, attempt: outputs.Attempt) -> OutputPlan:
+    def _plan(self, attempt: Attempt) -> OutputPlan:
         try:
             if self._compiled.uses_task:
                 info = self._compiled.task_info(attempt.values["task"], return_code=0)
                 values = {**attempt.values, "task": info}
-                attempt = outputs.Attempt(
-                    attempt.task,
-                    attempt.declarations,
-                    attempt.where,
-                    attempt.layout,
-                    attempt.localizer,
-                    attempt.written,
-                    values,
-                )
+                attempt = dataclasses.replace(attempt, values=values)
             return outputs.plan(attempt, self._facts, self._library)
         except errors.EvaluationFailed as error:
             raise errors.EvaluationFailed(

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator import errors
+from orchestrator.wdl import document, inputs
+from tests.unit.wdl.drive import load, start
+
+SOURCE = """\
+version 1.1
+struct Sample { String name  Array[File] reads  Int? lane }
+workflow w {
+  input {
+    File ref
+    Int n = 3
+    Float? f
+    Boolean flag = true
+    Array[String]+ names = ["a"]
+    Array[Array[Int]] matrix = []
+    Map[String, File] index = {}
+    Pair[Int, File]? pair
+    Sample? sample
+    Directory_? d
+  }
+  call t { input: n = n }
+  call sub.inner as s
+}
+task t { input { Int n  String who = "me"  File? extra } command {} }
+"""
+SUB = """\
+version 1.1
+task deep { input { Int k = 1 } command {} output { Int o = k } }
+workflow inner { input { Int depth = 2 } call deep output { Int o = deep.o } }
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded() -> document.Document:
+    source = SOURCE.replace("    Directory_? d\n", "")
+    return load(
+        source.replace("version 1.1\n", 'version 1.1\nimport "sub.wdl" as sub\n', 1), sub=SUB
+    )
+
+
+def refused(loaded: document.Document, given: dict[str, Any]) -> list[errors.Finding]:
+    with pytest.raises(errors.InvalidInputs) as raised:
+        inputs.bind(loaded, given)
+    assert raised.value.exit_code == 3
+    return list(raised.value.findings)
+
+
+def test_names_are_bound_qualified_or_bare(loaded: document.Document) -> None:
+    bound = inputs.bind(loaded, {"w.ref": "s3://b/r", "n": 4, "#note": "ignored"})
+    assert bound.json == {"w.ref": "s3://b/r", "w.n": 4}
+
+
+def test_binding_again_what_was_bound_gives_the_same(loaded: document.Document) -> None:
+    bound = inputs.bind(
+        loaded,
+        {
+            "w.ref": "s3://b/r",
+            "w.index": {"x": "s3://b/x"},
+            "w.pair": {"Left": 1, "Right": "/p"},
+            "w.sample": {"name": "s", "reads": ["/r1"]},
+            "w.f": 1,
+            "w.t.who": "you",
+            "w.s.deep.k": 5,
+            "w.t.runtime.cpu": 2,
+        },
+    )
+    again = inputs.bind(loaded, json.loads(json.dumps(bound.json)))
+    assert again.json == bound.json
+    assert again.files == bound.files
+    assert bound.json["w.sample"] == {"name": "s", "reads": ["/r1"], "lane": None}
+    assert bound.json["w.pair"] == {"left": 1, "right": "/p"}
+
+
+def test_every_defect_is_one_finding(loaded: document.Document) -> None:
+    findings = refused(
+        loaded,
+        {
+            "w.nn": 1,
+            "w.n": "three",
+            "w.flag": 1,
+            "w.matrix": [[1], [2, "x"]],
+            "w.sample": {"reads": [3]},
+            "w.names": [],
+        },
+    )
+    texts = [finding.message for finding in findings]
+    assert texts == [
+        "workflow w has no input w.nn",
+        'w.n: expected Int, got "three"',
+        "w.flag: expected Boolean, got 1",
+        'w.matrix[1][1]: expected Int, got "x"',
+        "w.sample.name: expected String, got nothing",
+        "w.sample.reads[0]: expected File, got 3",
+        "w.names: expected Array[String]+, got []",
+        "w.ref (File) is missing",
+    ]
+    assert findings[0].hint == "did you mean w.n?"
+    assert str(findings[1].place) == "main.wdl:7:5"
+    assert str(findings[-1].place) == "main.wdl:6:5"
+
+
+@pytest.mark.parametrize("value", [True, 1.5, "1", None, 2**63, [1]])
+def test_an_int_is_an_int(loaded: document.Document, value: Any) -> None:
+    if value is None:
+        assert inputs.bind(loaded, {"ref": "/r", "n": None}).json["w.n"] is None
+    else:
+        (finding,) = refused(loaded, {"ref": "/r", "n": value})
+        assert "expected Int" in finding.message
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), True, "1.5"])
+def test_a_float_is_a_finite_number(loaded: document.Document, value: Any) -> None:
+    (finding,) = refused(loaded, {"ref": "/r", "f": value})
+    assert "expected Float" in finding.message
+
+
+def test_the_same_input_by_two_names_is_refused(loaded: document.Document) -> None:
+    (finding,) = refused(loaded, {"w.ref": "/r", "ref": "/s"})
+    assert finding.message == "ref is given twice, here and as w.ref"
+
+
+@pytest.mark.parametrize("path", ["", "s3://b/dir/"])
+def test_a_file_is_not_empty_and_no_directory(loaded: document.Document, path: str) -> None:
+    (finding,) = refused(loaded, {"ref": path})
+    assert "expected File" in finding.message
+
+
+def test_files_are_listed_for_checks_and_can_be_moved(loaded: document.Document) -> None:
+    bound = inputs.bind(
+        loaded,
+        {"ref": "r.fa", "index": {"x": "s3://b/x"}, "sample": {"name": "r.fa", "reads": ["r.fa"]}},
+    )
+    assert bound.files == (
+        ("w.ref", "r.fa", False),
+        ("w.index", "s3://b/x", False),
+        ("w.sample", "r.fa", False),
+    )
+    moved = bound.with_files({"r.fa": "/data/r.fa"})
+    assert moved.json["w.ref"] == "/data/r.fa"
+    assert moved.json["w.sample"] == {"name": "r.fa", "reads": ["/data/r.fa"], "lane": None}
+    assert bound.json["w.ref"] == "r.fa"
+
+
+def test_directories_are_marked_as_such() -> None:
+    loaded = load("version 1.2\nworkflow w { input { Directory d  Array[File] fs } }\n")
+    bound = inputs.bind(loaded, {"d": "s3://b/dir/", "fs": ["/f", "/f"]})
+    assert bound.files == (("w.d", "s3://b/dir", True), ("w.fs", "/f", False))
+
+
+def test_inputs_of_calls_reach_them_and_old_names_of_sub_workflows_are_known(
+    loaded: document.Document,
+) -> None:
+    for name in ("w.s.depth", "s.depth", "w.s.inner.depth"):
+        bound = inputs.bind(loaded, {"ref": "/r", name: 7})
+        assert bound.json["w.s.depth"] == 7
+    (finding,) = refused(loaded, {"ref": "/r", "w.t.n": 1})
+    assert "no input w.t.n" in finding.message  # the call gives it itself
+
+
+@pytest.mark.parametrize("version", ["draft-2", "1.0", "1.1", "1.2"])
+def test_runtime_attributes_are_overridden_in_every_version(version: str) -> None:
+    head = "" if version == "draft-2" else f"version {version}\n"
+    loaded = load(f"{head}task t {{ command {{}} }}\nworkflow w {{ call t }}\n")
+    bound = inputs.bind(loaded, {"w.t.runtime.memory": "8 GB"})
+    (call,) = start(loaded, bound.json).advance().calls
+    assert json.loads(call.inputs) == {"runtime.memory": "8 GB"}
+    (finding,) = refused(loaded, {"w.x.runtime.memory": "8 GB"})
+    assert "no input w.x.runtime.memory" in finding.message
+
+
+def test_assignments_are_read_by_the_declared_type(loaded: document.Document) -> None:
+    parsed = inputs.parse_assignments(
+        loaded,
+        [
+            "ref=data/r=1.fa",
+            "n=-4",
+            "w.f=1e3",
+            "flag=FALSE",
+            "names=1",
+            "names=b",
+            "matrix=[[1,2]]",
+            'index={"a": "b"}',
+            "t.who=null",
+            "t.runtime.cpu=2",
+            "t.runtime.docker=img",
+            "unknown=x",
+        ],
+    )
+    assert parsed == {
+        "w.ref": "data/r=1.fa",
+        "w.n": -4,
+        "w.f": 1000.0,
+        "w.flag": False,
+        "w.names": ["1", "b"],
+        "w.matrix": [[1, 2]],
+        "w.index": {"a": "b"},
+        "w.t.who": "null",
+        "w.t.runtime.cpu": 2,
+        "w.t.runtime.docker": "img",
+        "unknown": "x",
+    }
+
+
+def test_every_wrong_assignment_is_one_finding(loaded: document.Document) -> None:
+    with pytest.raises(errors.InvalidInputs) as raised:
+        inputs.parse_assignments(
+            loaded, ["novalue", "n=x", "flag=yes", "n=1", "f=z", "index={", "names=[", "=x"]
+        )
+    texts = [finding.message for finding in raised.value.findings]
+    assert texts == [
+        "'novalue' is not of the form name=value",
+        "'=x' is not of the form name=value",
+        "w.n: given 2 times, but it is no array",
+        "w.flag: expected true or false, got 'yes'",
+        "w.f: expected Float, got 'z'",
+        "w.index: expected Map[String,File] as JSON: "
+        "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
+        "w.names: expected Array[String]+ as JSON: Expecting value: line 1 column 2 (char 1)",
+    ]
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["left", "right", "name", "reads", "x"]), inner, max_size=3
+        )
+    ),
+    max_leaves=8,
+)
+_NAMES = "ref n f flag names matrix index pair sample t.who t.extra s.depth t.runtime.cpu".split()
+
+
+@settings(max_examples=300, deadline=None)
+@given(given=st.dictionaries(st.sampled_from([*_NAMES, "zz", "w.n", ""]), _JSON, max_size=5))
+def test_any_json_is_bound_or_refused_with_findings(
+    loaded: document.Document, given: dict[str, Any]
+) -> None:
+    try:
+        bound = inputs.bind(loaded, given)
+    except errors.InvalidInputs as error:
+        assert error.findings
+    else:
+        assert inputs.bind(loaded, bound.json).json == bound.json
