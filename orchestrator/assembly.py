@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import sqlalchemy
+from botocore.exceptions import BotoCoreError, ClientError
+
 from orchestrator import deployment, errors
 from orchestrator.backends.base import Backend
-from orchestrator.config.settings import Settings
+from orchestrator.config import aws
+from orchestrator.config.settings import AwsBatchProvider, LocalProvider, Settings, Sqlite
 from orchestrator.engine.coordinator import Engine, EngineSettings
+from orchestrator.engine.run import RunSettings
 from orchestrator.engine.tenure import is_dead, this_process
 from orchestrator.filesystems.base import Filesystems
+from orchestrator.filesystems.http import HttpFilesystem
+from orchestrator.filesystems.local import LocalFilesystem
+from orchestrator.filesystems.s3 import S3Filesystem
 from orchestrator.model import states
 from orchestrator.model.records import WorkflowRecord
 from orchestrator.store.base import Lease, Store
+from orchestrator.store.sql import SqlStore
 from orchestrator.wdl import document
 from orchestrator.wdl.bundle import Bundle
 
@@ -109,8 +117,129 @@ class Assembly:
 
 
 def assemble(settings: Settings, *, containers: bool = True) -> Assembly:
-    """Everything the settings ask for. `containers=False`: the local backend uses none."""
-    raise NotImplementedError
+    """Everything the settings ask for; the database's schema is brought up to date.
+
+    `containers=False`: the local backend runs tasks without the images that they name.
+    """
+    sessions = aws.Sessions(settings)
+    backends: dict[str, Backend] = {}
+    runs: dict[str, RunSettings] = {}
+    limits: dict[str, int] = {}
+    upload_root = ""
+    for name, provider in settings.backend.providers.items():
+        if isinstance(provider, AwsBatchProvider):
+            backends[name] = _aws_batch(name, provider, settings, sessions)
+            root = provider.config.root
+            if name == settings.backend.default:
+                upload_root = f"{root}/inputs"
+        else:
+            backends[name] = _local(name, provider, containers)
+            root = str(Path(provider.config.root).absolute())
+        runs[name] = RunSettings(
+            root=root, default_runtime_attributes=provider.config.default_runtime_attributes
+        )
+        if provider.config.concurrent_job_limit is not None:
+            limits[name] = provider.config.concurrent_job_limit
+    store = SqlStore(_database_url(settings, sessions))
+    store.migrate()
+    engine_auth = settings.engine.filesystems.s3.auth
+    return Assembly(
+        store=store,
+        backends=backends,
+        filesystems=Filesystems(
+            LocalFilesystem(),
+            HttpFilesystem(),
+            made_when_used={"s3": lambda: S3Filesystem(sessions.client("s3", engine_auth))},
+        ),
+        default_backend=settings.backend.default,
+        upload_root=upload_root,
+        _engine_settings=EngineSettings(
+            default_backend=settings.backend.default,
+            runs=runs,
+            lease_seconds=_LEASE_SECONDS,
+            job_limits=limits,
+        ),
+    )
+
+
+def _aws_batch(
+    name: str, provider: AwsBatchProvider, settings: Settings, sessions: aws.Sessions
+) -> Backend:
+    from orchestrator.backends.aws_batch.backend import AwsBatchBackend
+    from orchestrator.backends.aws_batch.clients import Clients
+    from orchestrator.backends.aws_batch.settings import Settings as BatchSettings
+
+    auth = provider.config.filesystems.s3.auth
+    contract = settings.orchestrator.deployment
+    if contract is None:
+        environment = settings.orchestrator.environment
+        if environment is None:
+            raise errors.InvalidConfig(
+                f"backend {name} does not say which deployed environment it works on",
+                place=errors.Place(str(settings.path)),
+                hint='orchestrator.environment = "<name>"; `orchestrator config render` makes '
+                "a whole configuration",
+            )
+        contract = deployment.read(sessions.client("ssm", auth), environment)
+    chosen = BatchSettings(root=provider.config.root)
+    clients = Clients(
+        contract.region,
+        session=sessions.session(auth),
+        endpoint_url=settings.aws.endpoint_url,
+        connections=chosen.connections,
+    )
+    return AwsBatchBackend(contract, clients, chosen, name=name)
+
+
+def _local(name: str, provider: LocalProvider, containers: bool) -> Backend:
+    from orchestrator.backends.local.backend import LocalBackend
+
+    config = provider.config
+    return LocalBackend(
+        Path(config.root).absolute(),
+        name=name,
+        cores=config.cores,
+        memory_mib=config.memory,
+        containers=config.containers if containers else "none",
+        localization=[
+            "copy" if way == "cached-copy" else way for way in config.filesystems.local.localization
+        ],
+    )
+
+
+def _database_url(settings: Settings, sessions: aws.Sessions) -> str:
+    """The URL with its password: never shown, never logged."""
+    database = settings.database
+    if isinstance(database, Sqlite):
+        return sqlalchemy.URL.create(
+            "sqlite", database=str(database.path.absolute())
+        ).render_as_string()
+    user = database.user
+    password = database.password.get_secret_value() if database.password else None
+    if database.secret_arn:
+        secret = _secret(database.secret_arn, sessions, settings.engine.filesystems.s3.auth)
+        user, password = secret["username"], secret["password"]
+    return sqlalchemy.URL.create(
+        "postgresql+psycopg",
+        username=user,
+        password=password,
+        host=database.host,
+        port=database.port,
+        database=database.name,
+        query=database.parameters,
+    ).render_as_string(hide_password=False)
+
+
+def _secret(arn: str, sessions: aws.Sessions, auth: str | None) -> dict[str, str]:
+    try:
+        answer = sessions.client("secretsmanager", auth).get_secret_value(SecretId=arn)
+        document: dict[str, str] = json.loads(answer["SecretString"])
+    except (BotoCoreError, ClientError) as error:
+        raise errors.EnvironmentProblem(
+            f"the database's secret {arn} cannot be read: {error}",
+            hint="is the environment up, and may these credentials read the secret?",
+        ) from None
+    return document
 
 
 def load_bundle(files: Mapping[str, str]) -> document.Document:
@@ -149,7 +278,3 @@ def _replaced(value: Any, moved: Mapping[str, str]) -> Any:
     if isinstance(value, list):
         return [_replaced(item, moved) for item in value]
     return value
-
-
-assert os.name == "posix", "Linux and macOS only"
-assert deployment.VERSION

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,18 +49,25 @@ class Filesystem(Protocol):
 class Filesystems:
     """All file systems of this process, by scheme."""
 
-    def __init__(self, *filesystems: Filesystem) -> None:
-        self._by_scheme: Mapping[str, Filesystem] = {
-            scheme: filesystem for filesystem in filesystems for scheme in filesystem.schemes
-        }
+    def __init__(
+        self, *filesystems: Filesystem, made_when_used: Mapping[str, Callable[[], Filesystem]] = {}
+    ) -> None:
+        """`made_when_used`: scheme -> what makes its file system; a client of S3 takes a while."""
+        self._by_scheme = {scheme: one for one in filesystems for scheme in one.schemes}
+        self._factories = dict(made_when_used)
+        self._lock = threading.Lock()
 
     def of(self, uri: str) -> Filesystem:
         """The file system of this URI. Raises `errors.InvalidInputs` for an unknown scheme."""
         scheme, separator, _ = uri.partition("://")
-        try:
-            return self._by_scheme[scheme if separator else ""]
-        except KeyError:
-            known = ", ".join(sorted(f"{s}://" for s in self._by_scheme if s)) or "plain paths"
+        scheme = scheme if separator else ""
+        with self._lock:
+            if scheme in self._factories and scheme not in self._by_scheme:
+                self._by_scheme[scheme] = self._factories[scheme]()
+            found = self._by_scheme.get(scheme)
+        if found is None:
+            known = sorted(f"{s}://" for s in {*self._by_scheme, *self._factories} if s)
             raise errors.InvalidInputs(
-                f"nothing here can read {uri}", hint=f"known here: plain paths, {known}"
-            ) from None
+                f"nothing here can read {uri}", hint=f"known here: {', '.join(['paths', *known])}"
+            )
+        return found

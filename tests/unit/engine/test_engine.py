@@ -222,6 +222,8 @@ def test_a_killed_engines_workflow_goes_on_without_running_anything_twice(world:
     first._stopping.set()  # dies here: no lease given back, nothing finished
     first.poke()
     first._thread.join()
+    first._effects.close()
+    first._heartbeat.stop()
     backend._behave = calculate
     at = Tenure.now()
     lease = world.store.steal("second", 60, root_id, first._settings.owner)
