@@ -57,8 +57,9 @@ class Sessions:
             options["s3"] = {"addressing_style": "path"}
         with self._lock:
             try:
-                return self.session(auth).client(
-                    service,  # type: ignore[call-overload]
+                make: Any = self.session(auth).client
+                return make(
+                    service,
                     region_name=region or self._region,
                     endpoint_url=self._aws.endpoint_url,
                     config=botocore.config.Config(**{**options, **config}),
@@ -95,7 +96,7 @@ class Sessions:
         return functools.partial(base._session.create_client, **options)
 
 
-class _Assumed(CredentialProvider):  # type: ignore[misc]
+class _Assumed(CredentialProvider):
     """An assumed role, asked for when first needed and again before it expires."""
 
     METHOD = "orchestrator-assume-role"
