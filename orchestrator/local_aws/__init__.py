@@ -6,9 +6,7 @@
     cloudformation/    CloudFormation, whole: templates, order, updates, replacement, roll-back
     postgres.py        the real PostgreSQL that stands behind an Aurora cluster
     moto_patches/      where moto's own answers are not AWS's
-    batch/             the engine that runs AWS Batch jobs; here it is used as
-                       install(runner, state_dir, endpoint, listjobs_lag_seconds=...) -> .stop()
-                       orphans.end_orphans(state_dir): ends what a killed server left
+    batch/             the engine that runs AWS Batch jobs
 
 moto (5.2) answers every service except CloudFormation; it is patched nowhere but in this package.
 Its state is in memory: when the process ends, that AWS is empty. What lies in the state directory

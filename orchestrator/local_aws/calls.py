@@ -61,10 +61,9 @@ class Calls:
 
 def classify(environ: dict[str, Any]) -> Call:
     """Service and action of a signed request, as botocore's models name them."""
-    match = _SERVICE.search(environ.get("HTTP_AUTHORIZATION", ""))
-    if match is None:
+    service = service_of(environ)
+    if not service:
         return Call("", f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
-    service = SIGNING_ALIASES.get(match[1].lower(), match[1].lower())
     target = environ.get("HTTP_X_AMZ_TARGET")
     if target:
         return Call(service, target.rpartition(".")[2])
@@ -75,6 +74,12 @@ def classify(environ: dict[str, Any]) -> Call:
     except (NotFound, NotImplementedError, LookupError):
         return Call(service, environ["REQUEST_METHOD"])
     return Call(service, str(operation.name))
+
+
+def service_of(environ: dict[str, Any]) -> str:
+    """The service that a request is signed for, "" when it is not signed."""
+    match = _SERVICE.search(environ.get("HTTP_AUTHORIZATION", ""))
+    return "" if match is None else SIGNING_ALIASES.get(match[1].lower(), match[1].lower())
 
 
 def _form_action(environ: dict[str, Any]) -> str:

