@@ -62,6 +62,8 @@ def steal(
     token: str,
 ) -> Lease | None:
     """Take a lease from an owner who is known to be dead, or that is free."""
+    # Wait for a write in flight: the update below must see the state that it leaves.
+    connection.execute(sa.select(_lease.root_id).where(_lease.root_id == root_id).with_for_update())
     whose = sa.and_(_lease.root_id == root_id, sa.or_(_lease.owner == dead_owner, _is_free(now)))
     epochs = _take(connection, whose, now, owner, lease_seconds, token)
     return Lease(root_id, owner, epochs[root_id]) if epochs else None
@@ -144,10 +146,11 @@ def _take(
     lease_seconds: float,
     token: str,
 ) -> dict[str, int]:
-    claimable = sa.exists().where(_workflow.id == _lease.root_id, _CLAIMABLE)
+    # A value, not EXISTS: PostgreSQL would join, beginning with every claimable workflow there is.
+    state = sa.select(_workflow.state).where(_workflow.id == _lease.root_id).scalar_subquery()
     take = (
         sa.update(schema.lease)
-        .where(condition, claimable)
+        .where(condition, state.in_(schema.CLAIMABLE_STATES))
         .values(owner=owner, epoch=_lease.epoch + 1, expires_at=now + lease_seconds, token=token)
         .returning(_lease.root_id, _lease.epoch)
     )

@@ -18,9 +18,8 @@ _Time: sa.Double[float] = sa.Double()
 _Int = sa.BigInteger()  # sizes and exit codes of any system
 _Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts up INTEGER only
 
-# Text: a partial index is used only by a query that repeats its condition literally.
-_CLAIMABLE = ", ".join(
-    f"'{state.value}'"
+CLAIMABLE_STATES = tuple(
+    state.value
     for state in WorkflowState
     if not is_terminal(state) and state is not WorkflowState.ON_HOLD
 )
@@ -33,7 +32,9 @@ def is_root(table: str = "") -> sa.TextClause:
 
 def is_claimable(table: str = "") -> sa.TextClause:
     """Condition on `workflow`: a root that a server should work on."""
-    return sa.text(f"{is_root(table)} AND {table}state IN ({_CLAIMABLE})")
+    # Literal text: a partial index serves only a query that repeats its condition word by word.
+    states = ", ".join(f"'{state}'" for state in CLAIMABLE_STATES)
+    return sa.text(f"{is_root(table)} AND {table}state IN ({states})")
 
 
 metadata = sa.MetaData(
