@@ -190,11 +190,14 @@ class Host(_Section):
     enabled: bool = True
     instance_type: Annotated[
         str,
-        StringConstraints(
-            pattern=r"^(t3a?|t4g|[cmr][567][aig]?)\.[0-9]*(micro|small|medium|x?large)$"
-        ),
+        StringConstraints(pattern=r"^(t3a?|t4g|[cmr][567][aig]?)\.(small|medium|[0-9]*x?large)$"),
     ] = "t3.medium"
     volume_gib: int = Field(30, ge=10, le=1000)
+
+    @property
+    def architecture(self) -> Architecture:
+        """Graviton's families have a `g` after their generation: `t4g`, `m7g`."""
+        return "arm64" if self.instance_type.partition(".")[0].endswith("g") else "x86_64"
 
 
 class Settings(_Section):

@@ -1,6 +1,6 @@
 """What hosts run at boot. Pinned: nothing comes from a third party while a host boots.
 
-The static tools are fetched once, by `make assets`, into `.cache/assets/<architecture>/`; the
+Tools and packages are fetched once, by `make assets`, into `.cache/assets/<architecture>/`; the
 scripts lie here. Synthesis only reads what is there; it never uses the network.
 """
 
@@ -19,6 +19,7 @@ from stacks.instance_types import Architecture
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPTS = Path(__file__).resolve().parent
 CACHE = ROOT / ".cache" / "assets"
+HINT = "fetch what hosts need, once, with: make assets"
 ARCHITECTURES: tuple[Architecture, ...] = ("x86_64", "arm64")
 
 
@@ -65,7 +66,7 @@ def tools(architecture: Architecture, cache_dir: Path = CACHE) -> tuple[Tool, ..
     if findings:
         raise errors.EnvironmentProblem(
             f"the tools that {architecture} hosts need are not here",
-            hint="fetch them once with: make assets",
+            hint=HINT,
             findings=findings,
         )
     return found

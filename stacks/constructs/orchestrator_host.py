@@ -10,6 +10,7 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from stacks import assets
+from stacks.assets import bundle
 from stacks.constructs import boot, workflow_database
 from stacks.settings import Host
 
@@ -51,13 +52,11 @@ class OrchestratorHost(Construct):
             from_port=workflow_database.PORT,
             to_port=workflow_database.PORT,
         )
-        shipped = {
-            "orchestrator": self._asset("orchestrator"),
-            "config_templates": self._asset("config_templates"),
+        archives = {
+            "lib": s3_assets.Asset(self, "Packages", path=str(bundle.find(host.architecture))),
+            "app/orchestrator": self._source("orchestrator"),
+            "app/config_templates": self._source("config_templates"),
         }
-        requirements = s3_assets.Asset(
-            self, "Requirements", path=str(assets.SCRIPTS / "host" / "requirements.txt")
-        )
         policy = iam.Policy(
             self,
             "Policy",
@@ -67,8 +66,7 @@ class OrchestratorHost(Construct):
                     sid="ReadOrchestrator",
                     actions=["s3:GetObject"],
                     resources=[
-                        a.bucket.arn_for_objects(a.s3_object_key)
-                        for a in (*shipped.values(), requirements)
+                        a.bucket.arn_for_objects(a.s3_object_key) for a in archives.values()
                     ],
                 ),
                 iam.PolicyStatement(
@@ -86,11 +84,9 @@ class OrchestratorHost(Construct):
         variables = {
             "ENVIRONMENT": environment,
             "ARCHIVES": "\n".join(
-                f"{name} {a.s3_bucket_name} {a.s3_object_key}" for name, a in shipped.items()
+                f"{name} {a.s3_bucket_name} {a.s3_object_key}" for name, a in archives.items()
             ),
-            "REQUIREMENTS": f"{requirements.s3_bucket_name} {requirements.s3_object_key}",
         }
-        instance_type = ec2.InstanceType(host.instance_type)
         instance = ec2.Instance(
             self,
             "Instance",
@@ -98,11 +94,11 @@ class OrchestratorHost(Construct):
             vpc_subnets=subnets,
             security_group=security_group,
             role=role,
-            instance_type=instance_type,
+            instance_type=ec2.InstanceType(host.instance_type),
             machine_image=ec2.MachineImage.latest_amazon_linux2023(
                 cpu_type=(
                     ec2.AmazonLinuxCpuType.ARM_64
-                    if instance_type.architecture == ec2.InstanceArchitecture.ARM_64
+                    if host.architecture == "arm64"
                     else ec2.AmazonLinuxCpuType.X86_64
                 )
             ),
@@ -128,7 +124,7 @@ class OrchestratorHost(Construct):
         )
         instance.node.add_dependency(policy, contract)
 
-    def _asset(self, package: str) -> s3_assets.Asset:
+    def _source(self, package: str) -> s3_assets.Asset:
         return s3_assets.Asset(
             self, f"Source-{package}", path=str(assets.ROOT / package), exclude=_NOT_SHIPPED
         )

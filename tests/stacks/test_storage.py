@@ -8,7 +8,7 @@ from aws_cdk.assertions import Match, Template
 
 def _bucket(template: Template) -> dict[str, Any]:
     (bucket,) = template.find_resources("AWS::S3::Bucket").values()
-    return bucket
+    return dict(bucket)
 
 
 def test_the_bucket_is_private_encrypted_and_owned(templates: Mapping[str, Template]) -> None:

@@ -110,8 +110,10 @@ def test_the_app_builds_the_environment_that_the_context_chooses(
     app = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(app)
     # The command line passes both in variables, which the running Node of a test does not see.
-    given = {"context": {**feature_flags(), "environment": "local"}, "outdir": str(tmp_path)}
-    monkeypatch.setattr(aws_cdk, "App", functools.partial(aws_cdk.App, **given))
+    context = {**feature_flags(), "environment": "local"}
+    monkeypatch.setattr(
+        aws_cdk, "App", functools.partial(aws_cdk.App, context=context, outdir=str(tmp_path))
+    )
     app.main()
     made = {p.name.removesuffix(".template.json") for p in tmp_path.glob("*.template.json")}
     assert made == {f"local-{part}" for part in PARTS}

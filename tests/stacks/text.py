@@ -31,7 +31,9 @@ def mime_parts(user_data: str) -> list[tuple[str, str]]:
     message = message_from_string(user_data)
     assert message.is_multipart(), "not MIME multipart"
     parts = []
-    for part in message.get_payload():
+    for part in message.walk():
+        if part.is_multipart():
+            continue
         body = part.get_payload(decode=True)
         assert isinstance(body, bytes)
         parts.append((part.get_content_type(), body.decode()))
