@@ -19,7 +19,7 @@ w_nl='
 w_code='' w_message='' w_rc='' w_exit=0
 w_terminated='' w_interrupted='' w_child='' w_group='' w_killer=''
 w_phases='' w_peak=''
-w_uploaded='' w_found=''
+w_found=0 w_noted='' w_talks=''
 
 w_say() { printf 'wrapper: %s\n' "$1" >&2; }
 
@@ -96,7 +96,7 @@ w_ended() {
 w_s5cmd() {
     w_endpoint=${S3_ENDPOINT_URL:-${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-}}}
     [ -z "$w_endpoint" ] || export S3_ENDPOINT_URL="$w_endpoint"
-    exec "$w_tools/s5cmd" --numworkers 16 "$@" </dev/null
+    exec "$w_tools/s5cmd" --numworkers 16 "$@"
 }
 
 # Run a file of s5cmd commands in one process. s5cmd retries each request; a whole run is repeated
@@ -105,7 +105,7 @@ w_s5cmd() {
 w_transfer() {
     w_try=1
     while :; do
-        (w_s5cmd --log error run "$1") >/dev/null 2>"$w_private/s5cmd.err" &
+        (w_s5cmd --log error run "$1") </dev/null >/dev/null 2>"$w_private/s5cmd.err" &
         w_await "$!" && return 0
         w_error=''
         while read -r w_line && [ "${#w_error}" -lt 1500 ]; do
@@ -122,6 +122,51 @@ w_transfer() {
         w_await "$!"
         w_try=$((w_try + 1))
     done
+}
+
+# A conversation: one s5cmd that reads commands from a pipe as they come and answers each with a
+# line. To start s5cmd costs more than all else in a small job. Only ever an economy: where an
+# answer is not as expected, what was asked for is done again by w_transfer.
+w_conversation_begins() {
+    mkfifo "$w_private/to" "$w_private/from" || return 1
+    trap '' PIPE # s5cmd may end early
+    (w_s5cmd --json run) <"$w_private/to" >"$w_private/from" 2>&1 &
+    w_talks=$!
+    exec 5>"$w_private/to" 6<"$w_private/from"
+}
+
+w_conversation_ends() {
+    [ -n "$w_talks" ] || return 0
+    exec 5>&- 6<&-
+    wait "$w_talks"
+    w_talks=''
+}
+
+# ask FILE ANSWERS: say the lines of a file; append the answers to another. Few at a time, so that
+# neither side waits with a full pipe for the other.
+w_ask() {
+    [ -n "$w_talks" ] || return 1
+    exec 7<"$1" 8>>"$2"
+    w_asked=1 w_result=0
+    while [ "$w_asked" -gt 0 ] && [ "$w_result" = 0 ]; do
+        w_asked=0 w_length=0
+        while [ "$w_length" -lt 4096 ] && IFS= read -r w_line <&7; do
+            printf '%s\n' "$w_line" >&5 2>/dev/null || w_result=1
+            w_asked=$((w_asked + 1)) w_length=$((w_length + ${#w_line}))
+        done
+        w_open=$w_asked
+        while [ "$w_open" -gt 0 ] && [ "$w_result" = 0 ]; do
+            IFS= read -r w_line <&6 || w_line=''
+            case $w_line in
+                '{"operation":"cp","success":true,'* | '{"key":'*) printf '%s\n' "$w_line" >&8 ;;
+                *) w_result=1 ;;
+            esac
+            w_open=$((w_open - 1))
+        done
+    done
+    exec 7<&- 8>&-
+    [ "$w_result" = 0 ] || w_conversation_ends
+    return "$w_result"
 }
 
 # --- Inputs -----------------------------------------------------------------------------------
@@ -192,7 +237,8 @@ w_check_sizes() {
 # submission that was revoked while the inputs came in must not begin.
 w_check_identities() {
     for w_pause in 1 4 end; do
-        (w_s5cmd --json run "$w_private/heads") >"$w_private/heads.out" 2>"$w_private/s5cmd.err" &
+        (w_s5cmd --json run "$w_private/heads") \
+            </dev/null >"$w_private/heads.out" 2>"$w_private/s5cmd.err" &
         w_await "$!" && break
         [ -z "$w_terminated" ] || return 0
         # Anything but an object that is not there: ask again, then give up.
@@ -322,13 +368,13 @@ w_file() {
     esac
     printf 'F%s\n' "$1" >&3
     printf '%s\0' "$w_abs" >&4
-    w_found=1
+    w_found=$((w_found + 1))
 }
 
 # glob KEY PATTERN...: an unquoted variable undergoes pathname expansion and nothing else.
 w_glob() {
     printf 'G%s\n' "$1" >&3
-    w_found=1
+    w_noted=1
     shift
     cd "$w_work" || return 0
     w_lc=${LC_ALL-none} w_ifs=$IFS
@@ -356,7 +402,7 @@ w_directory() {
     case $1 in /*) w_abs=$1 ;; *) w_abs=$w_work/$1 ;; esac
     [ -d "$w_abs" ] || return 0
     printf 'D%s\n' "$1" >&3
-    w_found=1
+    w_noted=1
     w_strict=1
     w_walk "$1" 0
 }
@@ -456,13 +502,16 @@ w_describe_found() {
             }
             if (!kept) {
                 uri = keep == "upload" ? ENVIRON["W_URI"] (path ~ /^\// ? path : "/" path) : abs
-                if (keep == "upload") print "cp --raw " shell(abs) " " shell(uri) >> upload
+                if (keep == "upload") {
+                    print "cp --raw " shell(abs) " " shell(uri) >> upload
+                    print "head --raw " shell(uri) > identify
+                }
             }
             files = files (files == "" ? "" : ",\n") "{\"path\":" json(path) ",\"uri\":" json(uri) ",\"size\":" size "}"
         }
         BEGIN {
             private = ENVIRON["W_PRIVATE"]; keep = ENVIRON["W_KEEP"]
-            upload = private "/upload"; refused = private "/refused"
+            upload = private "/upload"; identify = private "/identify"; refused = private "/refused"
             # `known`: first the attempt directory, then inputs, "<kind> <uri>" a line
             roof = line_of(private "/known.real")
             while ((getline known < (private "/known")) > 0) {
@@ -494,26 +543,31 @@ w_delocalize() {
     [ -n "$w_rc" ] && [ -z "$w_terminated" ] && w_outputs
     exec 3>&- 4>&-
     : >"$w_private/upload"
-    if [ -n "$w_found" ]; then
+    if [ "$w_found" -gt 0 ] || [ -n "$w_noted" ]; then
         w_describe_found
     fi
-    if [ "$w_keep" = upload ]; then
-        [ ! -s "$w_private/upload" ] || w_uploaded=1
-        {
-            [ -z "$w_stdout_size" ] || printf '%s\n' "$w_upload_stdout"
-            [ -z "$w_stderr_size" ] || printf '%s\n' "$w_upload_stderr"
-            [ -z "$w_rc" ] || printf '%s\n' "$w_upload_rc"
-            printf '%s\n' "$w_upload_script"
-        } >>"$w_private/upload"
-        w_terminated=''
-        w_transfer "$w_private/upload" ||
-            w_fail 95 DELOCALIZATION_FAILED "outputs cannot be uploaded: $w_error"
-        if [ -n "$w_uploaded" ] && [ -z "$w_code" ]; then
-            (w_s5cmd --json ls "$w_uri/*") >"$w_private/listing" 2>/dev/null &
-            w_await "$!" || : >"$w_private/listing" # identities are a bonus
-        fi
-    fi
+    [ "$w_keep" != upload ] || w_upload
     w_phase_ends delocalize
+}
+
+w_upload() {
+    {
+        [ -z "$w_stdout_size" ] || printf '%s\n' "$w_upload_stdout"
+        [ -z "$w_stderr_size" ] || printf '%s\n' "$w_upload_stderr"
+        [ -z "$w_rc" ] || printf '%s\n' "$w_upload_rc"
+        printf '%s\n' "$w_upload_script"
+    } >>"$w_private/upload"
+    w_terminated='' # from here on everything is taken to its end
+    # A shell reads a pipe byte by byte: many files are better told in a file.
+    [ "$w_found" -gt 50 ] || w_conversation_begins
+    w_ask "$w_private/upload" /dev/null || w_transfer "$w_private/upload" ||
+        w_fail 95 DELOCALIZATION_FAILED "outputs cannot be uploaded: $w_error"
+    # Identities are a bonus: without them the objects are looked at when they are needed.
+    if [ -z "$w_code" ] && [ -s "$w_private/identify" ] &&
+        ! w_ask "$w_private/identify" "$w_private/listing"; then
+        (w_s5cmd --json ls "$w_uri/*") </dev/null >"$w_private/listing" 2>/dev/null &
+        w_await "$!" || : >"$w_private/listing"
+    fi
 }
 
 # Sizes of stdout and stderr; a command that could reach them may have put links there.
@@ -585,7 +639,8 @@ w_write_manifest() {
     } >"$w_manifest.new" || return 1
     if [ "$w_keep" = upload ]; then
         printf '%s\n' "$w_upload_manifest" >"$w_private/last"
-        w_transfer "$w_private/last"
+        w_ask "$w_private/last" /dev/null || w_transfer "$w_private/last" || return 1
+        w_conversation_ends
     else
         mv -f "$w_manifest.new" "$w_manifest"
     fi
