@@ -29,7 +29,7 @@ LARGEST_READ_BYTES = 128 * 1024**2  # Cromwell's own limit for read_lines() and 
 LONGEST_STRING = 128 * 1024**2
 LONGEST_ARRAY = 1_000_000  # what range() and cross() may make
 LARGEST_INT = 2**63 - 1
-REGEX_SECONDS = 5.0
+REGEX_SECONDS = 1.0
 
 
 class Scope:

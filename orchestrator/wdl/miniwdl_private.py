@@ -34,7 +34,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from WDL import Env, Expr, Tree, Type, Value
-from WDL._util import WDLVersion, byte_size_units, parse_byte_size, topsort, wdl_version_geq
+from WDL._util import WDLVersion, byte_size_units, parse_byte_size, wdl_version_geq
 from WDL.Expr import String as _StringExpr
 from WDL.Expr import _meta_value_to_json
 from WDL.runtime import _workflow_state as _state
@@ -75,9 +75,28 @@ def is_at_least(version: str, minimum: str) -> bool:
 
 
 def in_dependency_order(declarations: Iterable[Any]) -> list[Any]:
-    """Declarations of a task, each after those it refers to."""
-    by_id, adjacency = Tree._decl_dependency_matrix(list(declarations))
-    return [by_id[node_id] for node_id in topsort(adjacency)]
+    """Declarations of a task, each after those it refers to, else in source order.
+
+    miniwdl's own sort differs from process to process: it walks sets of names. Paths of inputs
+    depend on the order, and a restart must come to the same.
+    """
+    by_id = {decl.workflow_node_id: decl for decl in declarations}
+    ordered: dict[str, Any] = {}
+    for start in by_id:
+        todo = [start]
+        while todo:
+            node_id = todo[-1]
+            lacking = [
+                other
+                for other in sorted(by_id[node_id].workflow_node_dependencies)
+                if other in by_id and other not in ordered
+            ]
+            if lacking and node_id not in ordered:
+                todo += lacking  # no circle: the type checker refused those
+            else:
+                ordered.setdefault(node_id, by_id[node_id])
+                todo.pop()
+    return list(ordered.values())
 
 
 def dedented(command: Any) -> list[Any]:
@@ -203,9 +222,13 @@ class IndexedStateMachine(_state.StateMachine):
 
     def retry_parked(self, is_known: Callable[[Want], bool]) -> None:
         """Try those jobs again that wait for nothing any more."""
-        for job_id in [j for j, wants in self._parked.items() if all(map(is_known, wants))]:
-            del self._parked[job_id]
-            heapq.heappush(self._ready, job_id)
+        for job_id, wants in list(self._parked.items()):
+            lacking = frozenset(want for want in wants if not is_known(want))
+            if lacking:
+                self._parked[job_id] = lacking
+            else:
+                del self._parked[job_id]
+                heapq.heappush(self._ready, job_id)
 
     @property
     def wants(self) -> frozenset[Want]:

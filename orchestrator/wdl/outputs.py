@@ -300,6 +300,8 @@ def _only_picks(expression: Any) -> bool:
     """Whether an expression only chooses among files that are kept anyway (those of a glob)."""
     if isinstance(expression, Expr.String):
         return False
+    if isinstance(expression, Expr.Ident):
+        return not _holds_text(expression.type)  # a text may be a path that nobody keeps
     if isinstance(expression, Expr.Apply):
         if expression.function_name not in _PICKING:
             return False
@@ -308,6 +310,12 @@ def _only_picks(expression: Any) -> bool:
     if isinstance(expression, Expr.IfThenElse):
         return _only_picks(expression.consequent) and _only_picks(expression.alternative)
     return all(_only_picks(child) for child in expression.children if isinstance(child, Expr.Base))
+
+
+def _holds_text(type_: Any) -> bool:
+    return isinstance(type_, Type.String | Type.Any | Type.Object) or any(
+        _holds_text(parameter) for parameter in type_.parameters
+    )
 
 
 def result(

@@ -96,9 +96,8 @@ class _Compiled:
 
     def __init__(self, task: Any) -> None:
         self.task = task
-        self.declarations = miniwdl_private.in_dependency_order(
-            [*(task.inputs or []), *task.postinputs]
-        )
+        self.declared = [*(task.inputs or []), *task.postinputs]
+        self.declarations = miniwdl_private.in_dependency_order(self.declared)
         self.outputs = tuple(miniwdl_private.in_dependency_order(task.outputs))
         self.command = miniwdl_private.dedented(task.command)
         self.placeholders = [part for part in self.command if not isinstance(part, str)]
@@ -196,8 +195,11 @@ class _Preparation:
     def _take(self, given: Any) -> dict[str, Any]:
         """Bind the call's inputs, files localized; the answer is the overrides among them."""
         overrides: dict[str, Any] = {}
-        for binding in given:
-            name, value = binding.name, binding.value
+        by_name = {binding.name: binding.value for binding in given}
+        # In source order: paths are numbered as files come.
+        declared = [d.name for d in self._compiled.declared if d.name in by_name]
+        for name in dict.fromkeys([*declared, *sorted(by_name)]):
+            value = by_name[name]
             if name.startswith(_OVERRIDES):
                 overrides[name.partition(".")[2]] = value.json
             elif isinstance(value, Value.Null) and name in self._compiled.defaulted:

@@ -86,9 +86,7 @@ def run(
     return graph.outputs, seen
 
 
-def task(
-    source: str, given: Mapping[str, Any] | None = None, version: str = "1.1", **structs: str
-) -> TaskCall:
+def task(source: str, given: Mapping[str, Any] | None = None, version: str = "1.1") -> TaskCall:
     """The only call of a workflow that calls a task `t` with these inputs (`x`)."""
     loaded = load(f"version {version}\n{textwrap.dedent(source)}\nworkflow w {{ call t }}\n")
     graph = start(loaded, {f"w.t.{name}": value for name, value in (given or {}).items()})
@@ -103,9 +101,11 @@ def prepare(call: TaskCall, facts: Facts | None = None, attempt: int = 1) -> Pre
         try:
             return call.prepare(WHERE, attempt, facts)
         except NeedFacts as need:
-            assert {want.kind for want in need.wants} == {"stat"}, need
-            for want in need.wants:
-                assert facts.add(stat(want.uri, 10))
+            wants = need.wants
+        if any(want.kind != "stat" for want in wants):
+            raise NeedFacts(wants)
+        for want in wants:
+            assert facts.add(stat(want.uri, 10))
 
 
 def manifest(
