@@ -13,8 +13,11 @@ def queue(environment: str, kind: QueueKind) -> str:
 
 
 def job_definition_prefix(environment: str) -> str:
-    """What the names of all job definitions begin with that the orchestrator registers."""
-    return f"orchestrator-{environment}-"
+    """What the names of the orchestrator's job definitions begin with, before a hyphen.
+
+    No environment has an underscore in its name, so none begins as another does.
+    """
+    return f"{environment}_orchestrator"
 
 
 def job_log_group(environment: str) -> str:

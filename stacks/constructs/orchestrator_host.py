@@ -14,7 +14,7 @@ from stacks.assets import bundle
 from stacks.constructs import boot, workflow_database
 from stacks.settings import Host
 
-_NOT_SHIPPED = ["**/__pycache__", "**/*.pyc", "**/.*", "local_aws"]
+_NOT_SHIPPED = ["**/__pycache__", "**/*.pyc", "**/.*"]
 
 
 class OrchestratorHost(Construct):

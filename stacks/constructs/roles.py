@@ -101,7 +101,7 @@ def orchestrator(
         assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
     )
     definitions = _arn(
-        stack, "batch", f"job-definition/{naming.job_definition_prefix(environment)}*"
+        stack, "batch", f"job-definition/{naming.job_definition_prefix(environment)}-*"
     )
     queues = [
         _arn(stack, "batch", f"job-queue/{naming.queue(environment, kind)}")

@@ -138,12 +138,12 @@ def test_the_orchestrator_submits_only_to_its_queues_and_passes_only_the_job_rol
     }
     batch = "arn:aws:batch:us-east-1:111122223333"
     assert sorted(by_action["batch:SubmitJob"][0]) == [
-        f"{batch}:job-definition/orchestrator-dev-*",
+        f"{batch}:job-definition/dev_orchestrator-*",
         f"{batch}:job-queue/dev-on-demand",
         f"{batch}:job-queue/dev-spot",
     ]
     assert by_action["batch:RegisterJobDefinition"][0] == [
-        f"{batch}:job-definition/orchestrator-dev-*"
+        f"{batch}:job-definition/dev_orchestrator-*"
     ]
     targets, whole = by_action["iam:PassRole"]
     assert {t.split("Role")[0] for t in targets} == {"<Execution", "<Job"}
