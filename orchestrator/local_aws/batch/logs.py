@@ -46,7 +46,7 @@ class Writer:
     def __init__(self) -> None:
         self._open: set[Stream] = set()
         self._wake = threading.Event()
-        self._closed = False
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._flush, name="batch-logs", daemon=True)
         self._thread.start()
 
@@ -64,14 +64,14 @@ class Writer:
 
     def stop(self) -> None:
         """End the thread; streams that are open are written once more."""
-        self._closed = True
+        self._closed.set()
         self._wake.set()
         self._thread.join()
 
     def _flush(self) -> None:
-        while not self._closed:
+        while not self._closed.is_set():
             self._wake.wait()
-            time.sleep(_FLUSH_SECONDS)
+            self._closed.wait(_FLUSH_SECONDS)
             if not self._open:
                 self._wake.clear()
             for stream in tuple(self._open):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -32,6 +33,7 @@ from orchestrator.local_aws.batch.runners.base import (
 )
 
 LABEL = "local-aws-batch"
+_DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 _ANSWER_SECONDS = 5
 _CALL_SECONDS = 180  # ECS_CONTAINER_START_TIMEOUT
 _LEAST_MEMORY_MIB = 6  # Docker's own; ECS raises what is below
@@ -134,11 +136,8 @@ class _Container(RunningTask):
     def remove(self) -> None:
         """Also one that was created and never started."""
         if self._output is not None:
-            with contextlib.suppress(OSError):
-                self._output.close()
-            response = getattr(self._output, "_response", None)
-            if response is not None:
-                response.close()
+            # The response owns the connection; docker's client ties it to the socket it gives out.
+            self._output._response.close()
             self._output = None
         with contextlib.suppress(*_UNREACHABLE):
             self._client.remove_container(self._id, force=True, v=True)
@@ -166,6 +165,7 @@ def _connect() -> tuple[dict[str, Any], str]:
     problem = ""
     for connection in candidates:
         try:
+            _knock(connection.get("base_url") or _DEFAULT_SOCKET)
             client = docker.APIClient(**connection, version="auto", timeout=_ANSWER_SECONDS)
         except _UNREACHABLE as error:
             problem = problem or _first_line(error)
@@ -178,6 +178,14 @@ def _connect() -> tuple[dict[str, Any], str]:
                 continue
         return {**connection, "version": client.api_version}, str(version.get("Version", ""))
     raise EngineUnavailable(problem or "no connection")
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens: docker's client leaks its socket then."""
+    if address.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
+            knock.settimeout(_ANSWER_SECONDS)
+            knock.connect("/" + address.removeprefix("unix://").lstrip("/"))
 
 
 def _first_line(error: Exception) -> str:

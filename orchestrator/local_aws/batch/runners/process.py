@@ -89,6 +89,7 @@ class ProcessRunner(Runner):
         self._wake.set()
         for process in tuple(self._running.values()):
             process.kill()
+        proc.kill_marked(MARKER, {f"{self._owner}/"}, prefix=True)
 
     def forget(self, process: _Process) -> None:
         """This one has ended; sweep for what left its process group."""

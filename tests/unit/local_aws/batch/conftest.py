@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
+from moto.batch.models import BatchBackend, ComputeEnvironment, batch_backends
 
 from orchestrator.local_aws import batch
 
 REGION = "us-east-1"
+ACCOUNT = "123456789012"
 DEADLINE_SECONDS = 60.0
 
 
@@ -30,56 +33,50 @@ def until(condition: Callable[[], Any], what: str, seconds: float = DEADLINE_SEC
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
+@functools.cache
+def client(service: str) -> Any:
+    """Clients are costly to make; moto answers for all that are made after its import."""
+    return boto3.client(
+        service, REGION, aws_access_key_id="testing", aws_secret_access_key="testing"
+    )
+
+
 @dataclass
 class Cloud:
     """The clients, an engine, and what tests say often."""
 
     engine: batch.Installation
-    batch: Any = field(init=False)
-    logs: Any = field(init=False)
     _count: int = 0
 
-    def __post_init__(self) -> None:
-        self.batch = boto3.client("batch", REGION)
-        self.logs = boto3.client("logs", REGION)
-        iam, ec2 = boto3.client("iam", REGION), boto3.client("ec2", REGION)
-        self.role = iam.create_role(RoleName="service", AssumeRolePolicyDocument="{}")["Role"][
-            "Arn"
-        ]
-        iam.create_role(RoleName="instance", AssumeRolePolicyDocument="{}")
-        iam.create_instance_profile(InstanceProfileName="instance")
-        iam.add_role_to_instance_profile(InstanceProfileName="instance", RoleName="instance")
-        network = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-        self.subnet = ec2.create_subnet(VpcId=network, CidrBlock="10.0.0.0/24")["Subnet"][
-            "SubnetId"
-        ]
-        self.group = ec2.create_security_group(GroupName="jobs", Description="jobs", VpcId=network)[
-            "GroupId"
-        ]
+    @property
+    def batch(self) -> Any:
+        return client("batch")
+
+    @property
+    def logs(self) -> Any:
+        return client("logs")
+
+    @property
+    def backend(self) -> BatchBackend:
+        return batch_backends[ACCOUNT][REGION]
 
     def name(self, kind: str) -> str:
         self._count += 1
         return f"{kind}-{self._count}"
 
     def environment(self, max_vcpus: int = 256, instance_types: tuple[str, ...] = ("m5",)) -> str:
-        name = self.name("environment")
-        self.batch.create_compute_environment(
-            computeEnvironmentName=name,
-            type="MANAGED",
-            state="ENABLED",
-            serviceRole=self.role,
-            computeResources={
-                "type": "EC2",
-                "minvCpus": 0,
-                "desiredvCpus": 0,
-                "maxvCpus": max_vcpus,
-                "instanceTypes": list(instance_types),
-                "instanceRole": "instance",
-                "securityGroupIds": [self.group],
-                "subnets": [self.subnet],
-            },
+        """Put in directly: moto would ask for roles, networks and instance profiles first."""
+        environment: Any = ComputeEnvironment(  # type: ignore[abstract]
+            self.name("environment"),
+            "MANAGED",
+            "ENABLED",
+            {"type": "EC2", "maxvCpus": max_vcpus, "instanceTypes": list(instance_types)},
+            "role",
+            ACCOUNT,
+            REGION,
         )
-        return name
+        self.backend._compute_environments[environment.arn] = environment
+        return str(environment.name)
 
     def queue(self, *environments: str, priority: int = 1, **more: Any) -> str:
         name = self.name("queue")
