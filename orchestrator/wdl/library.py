@@ -25,7 +25,7 @@ from orchestrator import errors
 from orchestrator.wdl import diagnostics, miniwdl_private
 from orchestrator.wdl.facts import Facts, NeedFacts, Want
 
-LARGEST_READ_BYTES = 128 * 1024**2  # Cromwell's own limit for read_lines() and the like is 128 kB
+LARGEST_READ_BYTES = 128 * 1024**2
 LONGEST_STRING = 128 * 1024**2
 LONGEST_ARRAY = 1_000_000  # what range() and cross() may make
 LARGEST_INT = 2**63 - 1
@@ -359,8 +359,8 @@ def _serialize_json(value: Any, out: Any) -> None:
 
 
 def content_fact(facts: Facts, uri: str) -> bytes:
-    """The pinned content of a file. Raises NeedFacts, OutputMissing never; EvaluationFailed where
-    there is nothing at the URI."""
+    """The pinned content of a file. Raises NeedFacts; EvaluationFailed where there is nothing at
+    the URI."""
     record = facts.get("content", uri)
     if not record.exists or record.content is None:
         raise errors.EvaluationFailed(f"there is no file {uri}")

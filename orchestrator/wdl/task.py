@@ -23,6 +23,7 @@ from orchestrator.wdl.facts import Facts, Want
 from orchestrator.wdl.library import Collector, Library
 from orchestrator.wdl.localization import Layout, Localizer
 from orchestrator.wdl.outputs import Attempt
+from orchestrator.wdl.scopes import CommandScope
 
 _OVERRIDES = ("runtime.", "requirements.", "hints.")
 _threads = threading.local()
@@ -152,7 +153,7 @@ class _Preparation:
         self._library = compiled.library()
         self._env = miniwdl_private.Environment({})
         self._collector = Collector(self._library, self._env)
-        self._scope = outputs.CommandScope(self._layout, self._localizer, self._written, facts)
+        self._scope = CommandScope(self._layout, self._localizer, self._written, facts)
 
     def run(self, given: Any) -> PreparedTask:
         compiled, values = self._compiled, self._env.values
