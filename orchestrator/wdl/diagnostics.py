@@ -96,13 +96,13 @@ def _unquoted(literal: str) -> str:
 
 
 def _syntax_hint(error: WDL.Error.SyntaxError) -> str:
+    if error.declared_wdl_version is None and error.wdl_version == "draft-2":
+        return 'read as draft-2; newer documents begin with a line such as "version 1.1"'
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     expected = [line.removeprefix("* ") for line in lines if line.startswith("* ")]
     if expected:
         shown = ", ".join(sorted(set(expected))[:12])
         return f"expected here: {shown}"
-    if error.declared_wdl_version is None and error.wdl_version == "draft-2":
-        return 'read as draft-2; newer documents begin with a line such as "version 1.1"'
     return ""
 
 

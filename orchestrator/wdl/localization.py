@@ -70,7 +70,7 @@ class Localizer:
         self._root = layout.inputs
         self._by_uri: dict[tuple[str, bool], Localized] = {}
         self._by_path: dict[str, Localized] = {}
-        self._numbers: dict[str, str] = {}  # source directory -> its directory here
+        self._numbers: dict[tuple[str, int], str] = {}  # source directory -> its directory here
         self._sources: dict[str, str] = {}  # the other way
         self._below: list[Localized] = []  # directories
 
@@ -90,7 +90,7 @@ class Localizer:
         if path in self._by_path:
             # The same name twice in one source directory: a file and a directory, or two URLs that
             # differ in their query only.
-            path = f"{self._directory(f'{source} {len(self._by_path)}')}/{base}"
+            path = f"{self._directory(source, len(self._by_path))}/{base}"
         item = Localized(uri, path, directory, name)
         self._by_uri[key] = self._by_path[path] = item
         if directory:
@@ -116,11 +116,11 @@ class Localizer:
         source = self._sources.get(f"{self._root}/{number}")
         return None if source is None or not rest else f"{source}/{rest}"
 
-    def _directory(self, source: str) -> str:
-        directory = self._numbers.get(source)
+    def _directory(self, source: str, copy: int = 0) -> str:
+        directory = self._numbers.get((source, copy))
         if directory is None:
             directory = f"{self._root}/{len(self._numbers)}"
-            self._numbers[source] = directory
+            self._numbers[source, copy] = directory
             self._sources[directory] = source
         return directory
 

@@ -64,6 +64,12 @@ def test_an_unknown_version_is_named_with_those_that_are_known() -> None:
     assert error.place.line == 1
 
 
+def test_a_document_without_a_version_that_is_no_draft_2_says_so() -> None:
+    error = failure("struct S { Int n }\nworkflow w {}\n")
+    assert error.place is not None
+    assert error.hint.startswith("read as draft-2")
+
+
 @pytest.mark.parametrize(
     "uri",
     [

@@ -49,6 +49,7 @@ def test_urls_lose_their_query_and_never_meet() -> None:
     ]
     assert [posixpath.basename(path) for path in paths] == ["x.bam", "x.bam"]
     assert paths[0] != paths[1]
+    assert [localizer.sibling(f"{path}.bai") for path in paths] == ["https://h/d/x.bam.bai"] * 2
 
 
 def test_a_file_and_a_directory_of_one_name_never_meet() -> None:
