@@ -41,6 +41,7 @@ class HostStack(EnvironmentStack):
             self,
             "Contract",
             contract=_contract(settings, storage, identity, database, compute),
+            database_port=database.database.port,
         )
         if settings.host.enabled:
             OrchestratorHost(

@@ -10,14 +10,26 @@ from orchestrator import deployment
 
 
 class DeploymentContract(Construct):
-    """The deployment as JSON in one SSM parameter. It holds names, never a secret."""
+    """The deployment as JSON in one SSM parameter. It holds names, never a secret.
 
-    def __init__(self, scope: Construct, id: str, *, contract: deployment.Deployment) -> None:
+    `database_port` takes the place of the contract's: a number that only the deployment knows.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        contract: deployment.Deployment,
+        database_port: float,
+    ) -> None:
         super().__init__(scope, id)
+        content = contract.model_dump(mode="json")
+        content["database"]["port"] = database_port
         self.parameter = ssm.StringParameter(
             self,
             "Parameter",
             parameter_name=deployment.parameter_name(contract.environment),
             description="Deployment contract, read by the orchestrator",
-            string_value=Stack.of(self).to_json_string(contract.model_dump(mode="json")),
+            string_value=Stack.of(self).to_json_string(content),
         )

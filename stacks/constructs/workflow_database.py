@@ -76,4 +76,5 @@ class WorkflowDatabase(Construct):
         resource = cluster.node.default_child
         assert isinstance(resource, rds.CfnDBCluster)
         self.host = cluster.cluster_endpoint.hostname
+        self.port = cluster.cluster_endpoint.port  # a token: what the deployed cluster says
         self.secret_arn = resource.attr_master_user_secret_secret_arn
