@@ -41,10 +41,14 @@ class Finished:
 
 @dataclass(frozen=True)
 class Program:
-    """`orchestrator` in a folder of its own; `where` are the options that choose a backend."""
+    """`orchestrator` in a folder of its own; `where` are the options that choose a backend.
+
+    `image` is one that jobs can run in without any registry.
+    """
 
     folder: Path
     where: tuple[str, ...]
+    image: str = "debian:12"
 
     def command(self, *arguments: str) -> list[str]:
         return [str(ORCHESTRATOR), *arguments, *self.where]
@@ -178,7 +182,9 @@ def on_aws(environment: Environment, tmp_path: Path) -> Program:
     """`orchestrator ... --environment local`."""
     folder = environment.home / "work" / tmp_path.name
     folder.mkdir(parents=True)
-    return Program(folder, ("--environment", "local"))
+    docker = environment.aws.jobs == "docker"
+    image = local.image(environment.home) if docker else "debian:12"
+    return Program(folder, ("--environment", "local"), image)
 
 
 @pytest.fixture
@@ -192,10 +198,3 @@ def program(request: pytest.FixtureRequest) -> Program:
     """Both backends, one after the other."""
     chosen: Program = request.getfixturevalue(f"on_{request.param}")
     return chosen
-
-
-@pytest.fixture(scope="session")
-def image(request: pytest.FixtureRequest) -> str:
-    """An image that jobs can run in: the one that bootstrap made, where containers are used."""
-    environment: Environment = request.getfixturevalue("environment")
-    return local.image(environment.home) if environment.aws.jobs == "docker" else "debian:12"

@@ -70,9 +70,9 @@ task greet {
 
 
 def test_the_bucket_holds_everything_in_cromwells_layout(
-    environment: Environment, on_aws: Program, image: str
+    environment: Environment, on_aws: Program
 ) -> None:
-    wdl = on_aws.write("hello.wdl", HELLO.replace("IMAGE", image))
+    wdl = on_aws.write("hello.wdl", HELLO.replace("IMAGE", on_aws.image))
     done = on_aws("run", wdl, "name=Ada", "--json")
     assert done.code == 0, done.stderr
     keys = set(environment.keys(f"hello/{done.json['id']}/call-greet"))
@@ -93,8 +93,8 @@ def test_the_bucket_holds_everything_in_cromwells_layout(
     assert "said Ada" in [event["message"] for event in events]
 
 
-def test_logs_and_status_tell_what_ran(on_aws: Program, image: str) -> None:
-    wdl = on_aws.write("hello.wdl", HELLO.replace("IMAGE", image))
+def test_logs_and_status_tell_what_ran(on_aws: Program) -> None:
+    wdl = on_aws.write("hello.wdl", HELLO.replace("IMAGE", on_aws.image))
     root_id = on_aws("run", wdl, "name=Ada", "--json").json["id"]
     assert "said Ada" in on_aws("logs", root_id, "greet").stdout
     status = on_aws("status", root_id[:8], "--json")
