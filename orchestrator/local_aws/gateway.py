@@ -193,5 +193,9 @@ def _answer(start_response: Callable[..., Any], status: int, value: Any) -> Iter
 
 def _environ_for(service: str) -> dict[str, Any]:
     credential = f"AWS4-HMAC-SHA256 Credential=local/20000101/us-east-1/{service}/aws4_request"
-    return {"HTTP_AUTHORIZATION": credential, "HTTP_HOST": "localhost", "PATH_INFO": "/",
-            "REQUEST_METHOD": "GET"}
+    return {
+        "HTTP_AUTHORIZATION": credential,
+        "HTTP_HOST": "localhost",
+        "PATH_INFO": "/",
+        "REQUEST_METHOD": "GET",
+    }

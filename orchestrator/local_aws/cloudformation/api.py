@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from botocore.exceptions import ClientError
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.core.request import Request
 from moto.core.responses import ActionResult, BaseResponse, EmptyResult
 from moto.core.utils import camelcase_to_underscores
@@ -56,6 +56,7 @@ class CloudFormation:
                     name=region,
                     client=lambda service: self.client(service, region),
                     exports=lambda: self._regions[region].exports(),
+                    importing=lambda export: self._regions[region].importing(export),
                 )
                 self._regions[region] = Stacks(where)
             return self._regions[region]
@@ -306,8 +307,19 @@ class _Verbs(BaseResponse):
         return ActionResult({})
 
     def describe_events(self) -> ActionResult:
-        """The events of a stack in the newer form, which the CDK asks for with change sets."""
-        return ActionResult({"OperationEvents": []})
+        """The events of a stack in the newer form, which the CDK asks for after failures."""
+        if self.params.get("ChangeSetName") and not self.params.get("StackName"):
+            stack = self._change_set().stack
+        else:
+            stack = self._stacks.find(self.params["StackName"])
+        names = ("EventId", "StackId", "LogicalResourceId", "PhysicalResourceId", "ResourceType",
+                 "Timestamp", "ResourceStatus", "ResourceStatusReason",
+                 "ClientRequestToken")  # fmt: skip
+        events = [
+            _known({name: event[name] for name in names}) | {"EventType": "STACK_EVENT"}
+            for event in reversed(list(stack.events))
+        ]
+        return self._page("OperationEvents", events)
 
     # What requests have in common
 

@@ -24,7 +24,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from orchestrator.local_aws.cloudformation import intrinsics, parameters, resources
 from orchestrator.local_aws.cloudformation.errors import ResourceFailed, ValidationError
 from orchestrator.local_aws.cloudformation.parameters import Parameter
-from orchestrator.local_aws.cloudformation.resources.base import Made, Properties, Request
+from orchestrator.local_aws.cloudformation.resources.base import (
+    Made,
+    Properties,
+    Request,
+    ResourceType,
+)
 from orchestrator.local_aws.cloudformation.stack import Output, Resource, Stack
 from orchestrator.local_aws.cloudformation.template import Declaration, Template
 
@@ -41,6 +46,8 @@ class Region:
     name: str
     client: Callable[[str], Any]
     exports: Callable[[], Mapping[str, str]]
+    importing: Callable[[str], list[str]]
+    """Names of the stacks that import an export."""
 
 
 @dataclass(frozen=True)
@@ -287,7 +294,7 @@ class Engine:
         return resource
 
     @staticmethod
-    def _make(kind: resources.ResourceType, request: Request) -> Made:
+    def _make(kind: ResourceType, request: Request) -> Made:
         try:
             return kind.create(request)
         except Exception:
@@ -345,7 +352,7 @@ class Engine:
         return _resource(declaration, new, made, plan.template)
 
     @staticmethod
-    def _check_name_is_free(kind: resources.ResourceType, old: Resource, new: Properties) -> None:
+    def _check_name_is_free(kind: ResourceType, old: Resource, new: Properties) -> None:
         name = kind.name_property
         if name is None or old.type != kind.type or new.get(name) is None:
             return
@@ -477,7 +484,7 @@ class Engine:
             answer = self._region.client("ssm").get_parameter(Name=reference, WithDecryption=True)
             return str(answer["Parameter"]["Value"])
         secret, _, rest = reference.partition(":SecretString")
-        key, stage, version = (rest.removeprefix(":").split(":") + ["", "", ""])[:3]
+        key, stage, version = [*rest.removeprefix(":").split(":"), "", ""][:3]
         chosen = {"VersionStage": stage} if stage else {"VersionId": version} if version else {}
         client = self._region.client("secretsmanager")
         text = str(client.get_secret_value(SecretId=secret, **chosen)["SecretString"])
@@ -504,11 +511,17 @@ class Engine:
                 raise ResourceFailed(f"Output {name}: the value must be a string")
             if export is not None and export in taken and export not in stack.exports:
                 raise ResourceFailed(f"Export with name {export} is already exported by a stack.")
+            if export in stack.exports and stack.exports[export] != str(value):
+                users = [user for user in self._region.importing(export) if user != stack.name]
+                if users:
+                    raise ResourceFailed(
+                        f"Export {export} cannot be updated as it is in use by {', '.join(users)}"
+                    )
             outputs[name] = Output(name, str(value), declared.get("Description"), export)
         return outputs
 
 
-class _reported:  # noqa: N801 - a context manager, used like a function
+class _reported:
     """Turns what a resource type raises into its status and one ResourceFailed."""
 
     def __init__(

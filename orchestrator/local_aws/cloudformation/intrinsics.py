@@ -79,9 +79,9 @@ def test(value: Any, scope: Scope) -> bool:
             left, right = evaluate(argument, scope)
             return _text(left) == _text(right)
         case "Fn::And":
-            return all([test(item, scope) for item in argument])
+            return all(test(item, scope) for item in argument)
         case "Fn::Or":
-            return any([test(item, scope) for item in argument])
+            return any(test(item, scope) for item in argument)
         case "Fn::Not":
             return not test(argument[0], scope)
         case "Fn::Contains":

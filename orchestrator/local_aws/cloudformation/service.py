@@ -22,6 +22,17 @@ _UPDATABLE = frozenset(
         "UPDATE_ROLLBACK_COMPLETE",
     }
 )
+_IN_REVIEW = frozenset({"REVIEW_IN_PROGRESS"})
+_DELETABLE = _UPDATABLE | frozenset(
+    {
+        "CREATE_FAILED",
+        "DELETE_FAILED",
+        "REVIEW_IN_PROGRESS",
+        "ROLLBACK_COMPLETE",
+        "ROLLBACK_FAILED",
+        "UPDATE_ROLLBACK_FAILED",
+    }
+)
 _NAMED = {"AWS::IAM::Role": "RoleName", "AWS::IAM::ManagedPolicy": "ManagedPolicyName",
           "AWS::IAM::InstanceProfile": "InstanceProfileName"}  # fmt: skip
 _NO_CHANGES = (
@@ -125,14 +136,15 @@ class Stacks:
             self._stacks[stack.id] = stack
         _about(stack, wish)
         stack.disable_rollback = on_failure == "DO_NOTHING"
-        self._engine.create(stack, plan, on_failure=on_failure)
+        with _Taken(self._lock, stack, None):
+            self._engine.create(stack, plan, on_failure=on_failure)
         return stack
 
     def update(self, name: str, wish: Wish, *, rollback: bool = True) -> Stack:
         """Raises ValidationError; a failing resource ends in the stack's status."""
         parsed = _parse(wish)
         stack = self.find(name)
-        with self._taken(stack, "updated", _UPDATABLE):
+        with _Taken(self._lock, stack, _UPDATABLE):
             plan = self._plan(stack, wish, parsed)
             self._check_imports(stack, plan)
             stack.client_token = wish.client_token
@@ -157,14 +169,14 @@ class Stacks:
                 f"Invalid operation on stack [{stack.id}]. RetainResources is for stacks in the "
                 "DELETE_FAILED state"
             )
-        with self._taken(stack, "deleted", None):
+        with _Taken(self._lock, stack, _DELETABLE):
             stack.client_token = token
             for export in sorted(stack.exports):
                 users = [user for user in self.importing(export) if user != stack.name]
                 if users:
                     stack.become(
                         "DELETE_FAILED",
-                        f"Export {export} cannot be deleted as it is in use by {' and '.join(users)}",
+                        f"Export {export} cannot be deleted as it is in use by {', '.join(users)}",
                     )
                     return
             self._engine.delete(stack, retain=retain)
@@ -238,8 +250,8 @@ class Stacks:
                 )
             made.execution_status = "EXECUTE_IN_PROGRESS"
         stack = made.stack
-        states = {"REVIEW_IN_PROGRESS"} if made.kind == "CREATE" else _UPDATABLE
-        with self._taken(stack, "updated", states):
+        states = _IN_REVIEW if made.kind == "CREATE" else _UPDATABLE
+        with _Taken(self._lock, stack, states):
             stack.client_token = token
             if made.kind == "CREATE":
                 chosen = made.on_failure or ("ROLLBACK" if rollback else "DO_NOTHING")
@@ -288,10 +300,7 @@ class Stacks:
         return engine.plan(stack, parsed, values, tags, self._region)
 
     def _check_imports(self, stack: Stack, plan: engine.Plan) -> None:
-        """An export that another stack imports may neither go nor change.
-
-        Only what goes is known before; the engine asks again when it has the new values.
-        """
+        """An export that another stack imports may not go (nor change: engine.py)."""
         declared = plan.template.section("Outputs")
         kept = {
             output.export
@@ -302,11 +311,8 @@ class Stacks:
             users = [user for user in self.importing(export) if user != stack.name]
             if users:
                 raise ValidationError(
-                    f"Export {export} cannot be deleted as it is in use by {' and '.join(users)}"
+                    f"Export {export} cannot be deleted as it is in use by {', '.join(users)}"
                 )
-
-    def _taken(self, stack: Stack, verb: str, states: frozenset[str] | set[str] | None) -> _Taken:
-        return _Taken(self._lock, stack, verb, states)
 
     def _new(self, name: str, status: str) -> Stack:
         where = f"arn:aws:cloudformation:{self._region.name}:{self._region.account}"
@@ -314,26 +320,36 @@ class Stacks:
 
 
 class _Taken:
-    """One operation at a time on a stack; its status is kept when the operation is refused."""
+    """One operation at a time on a stack, begun in one of `states` (None: it is new).
 
-    def __init__(
-        self, lock: Any, stack: Stack, verb: str, states: frozenset[str] | set[str] | None
-    ) -> None:
-        self._lock, self._stack, self._verb, self._states = lock, stack, verb, states
+    A refused operation leaves the status as it was; a defect of ours leaves no stack in progress.
+    """
+
+    def __init__(self, lock: Any, stack: Stack, states: frozenset[str] | None) -> None:
+        self._lock, self._stack, self._states = lock, stack, states
+        self._before = stack.status
 
     def __enter__(self) -> None:
         with self._lock:
-            stack = self._stack
-            if stack.busy or (self._states is not None and stack.status not in self._states):
+            stack, self._before = self._stack, self._stack.status
+            states = {stack.status} if self._states is None else self._states
+            if stack.taken or stack.status not in states:
+                verb = "deleted" if self._states is _DELETABLE else "updated"
                 raise ValidationError(
-                    f"Stack:{stack.id} is in {stack.status} state and can not be {self._verb}."
+                    f"Stack:{stack.id} is in {stack.status} state and can not be {verb}."
                 )
-            self._status = stack.status
-            stack.status = "UPDATE_IN_PROGRESS" if self._verb == "updated" else "DELETE_IN_PROGRESS"
+            stack.taken = True
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        stack = self._stack
+        stack.taken = False
+        if error is None:
+            return
         if isinstance(error, ValidationError):
-            self._stack.status = self._status
+            stack.status = self._before
+        else:
+            failed = stack.status.partition("_")[0]
+            stack.become(f"{failed}_FAILED", f"defect of the local AWS: {error!r}")
 
 
 def _parse(wish: Wish) -> template.Template:

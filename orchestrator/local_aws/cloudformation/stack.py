@@ -89,10 +89,8 @@ class Stack:
     updated: datetime | None = None
     deleted: datetime | None = None
     client_token: str | None = None
-
-    @property
-    def busy(self) -> bool:
-        return self.status.endswith("_IN_PROGRESS") and self.status != "REVIEW_IN_PROGRESS"
+    taken: bool = False
+    """Whether an operation is at work on it."""
 
     @property
     def description(self) -> str | None:

@@ -155,16 +155,15 @@ def _check_references(template: Template) -> None:
         unresolved = sorted(intrinsics.references(template.section(block)) - known)
         if unresolved:
             raise _malformed(
-                f"Unresolved resource dependencies {unresolved} in the {block} block of the template"
+                f"Unresolved resource dependencies {unresolved} in the {block} block of the "
+                "template"
             )
         missing = sorted(intrinsics.conditions_used(template.section(block)) - conditions)
         if missing:
             raise _malformed(f"Unresolved condition dependency {missing[0]} in the {block} block")
     for name, declaration in template.resources.items():
         if declaration.condition is not None and declaration.condition not in conditions:
-            raise _malformed(
-                f"Template format error: Unresolved condition {declaration.condition} of {name}"
-            )
+            raise _malformed(f"Unresolved condition {declaration.condition} of {name}")
 
 
 def _malformed(detail: str) -> ValidationError:

@@ -21,11 +21,9 @@ def replace(owner: type, name: str, make: Callable[[Any], Any]) -> None:
     original = owner.__dict__.get(name)
     if original is None:
         raise MotoChanged(f"moto's {owner.__module__}.{owner.__qualname__} has no {name} any more")
-    if getattr(original, "patched_by_local_aws", False):
-        return
-    patched = make(original)
-    if isinstance(patched, property):
-        patched.fget.patched_by_local_aws = True  # type: ignore[attr-defined]
-    else:
-        patched.patched_by_local_aws = True
-    setattr(owner, name, patched)
+    if (owner, name) not in _replaced:
+        setattr(owner, name, make(original))
+        _replaced.add((owner, name))
+
+
+_replaced: set[tuple[type, str]] = set()

@@ -27,11 +27,10 @@ def apply(servers: Servers) -> None:
     replace(RDSBackend, "create_db_cluster", _create)
     replace(RDSBackend, "modify_db_cluster", _modify)
     replace(RDSBackend, "delete_db_cluster", _delete)
-    replace(
-        RDSBackend,
-        "restore_db_cluster_from_snapshot",
-        lambda _: _refused("to restore a database from a snapshot"),
-    )
+    restore = _refused("to restore a database from a snapshot")
+    replace(RDSBackend, "restore_db_cluster_from_snapshot", lambda _: restore)
+    halt = _refused("to stop a database and start it again")
+    replace(RDSBackend, "stop_db_cluster", lambda _: halt)
     replace(DBCluster, "endpoint", _local_or)
     replace(DBCluster, "reader_endpoint", _local_or)
     replace(DBInstance, "endpoint", _instance_endpoint)
@@ -133,7 +132,7 @@ def _local_or(original: property) -> property:
 
 def _instance_endpoint(original: property) -> property:
     def endpoint(instance: Any) -> dict[str, Any]:
-        cluster = getattr(instance, "cluster", None)
+        cluster: Any = getattr(instance, "cluster", None)
         if hasattr(cluster, "local_aws_host"):
             return {"Address": cluster.local_aws_host, "Port": cluster.port}
         address: dict[str, Any] = original.__get__(instance)

@@ -373,7 +373,8 @@ class VpcEndpoint(_Tagged):
             if old - new:
                 arguments[f"Remove{name}"] = sorted(old - new)
         if request.changed("PolicyDocument"):
-            arguments |= self._policy(request) or {"ResetPolicy": True}
+            policy = self._policy(request)
+            arguments |= policy if policy else {"ResetPolicy": True}
         if request.changed("PrivateDnsEnabled"):
             arguments["PrivateDnsEnabled"] = boolean(request.get("PrivateDnsEnabled"))
         if arguments:
@@ -401,7 +402,7 @@ class VpcEndpoint(_Tagged):
             request.client("ec2").delete_vpc_endpoints(VpcEndpointIds=[request.physical_id])
 
     @staticmethod
-    def _policy(request: Request) -> dict[str, str]:
+    def _policy(request: Request) -> dict[str, Any]:
         policy = request.get("PolicyDocument")
         if policy is None:
             return {}
