@@ -46,6 +46,11 @@ class Admission:
         """Put jobs at the end of the queue."""
         self._queue[submission_id] = _Waiting(demand, OrderedDict.fromkeys(indices))
 
+    def put_back(self, submission_id: str, demand: Demand, index: int) -> None:
+        """A job that was to start waits again."""
+        waiting = self._queue.setdefault(submission_id, _Waiting(demand, OrderedDict()))
+        waiting.indices[index] = None
+
     def remove(self, submission_id: str, index: int) -> bool:
         """Take a waiting job out; False when it does not wait."""
         waiting = self._queue.get(submission_id)

@@ -388,8 +388,9 @@ class LocalBackend:
                 if self._closing:
                     return
                 try:
+                    self._look_around(time.time())
                     self._admit()
-                    timeout = self._look_around(time.time())
+                    timeout = self._next_look(time.time())
                 except Exception:
                     _log.exception("the keeper of the local backend stumbled; it goes on")
                     timeout = 1.0
@@ -452,8 +453,10 @@ class LocalBackend:
         if isinstance(error, processes.AlreadyRuns):
             if processes.lives(job.lock):
                 self._watch(job)
-            else:
+            elif job.record.begun(job.index):
                 self._finish(job, None)
+            else:  # somebody only asked for the lock
+                self._admission.put_back(job.record.id, job.demand, job.index)
             return
         with contextlib.suppress(OSError):
             job.record.claim(job.index)
@@ -471,26 +474,25 @@ class LocalBackend:
             job.kill_at = time.time() + self._grace_seconds + _KILL_AFTER_SECONDS
         self._report(job, JobState.RUNNING, started_at=job.started_at)
 
-    def _look_around(self, now: float) -> float | None:
-        """Time-outs, last resorts, jobs that are not our children. The answer: when again."""
-        times: list[float] = []
+    def _look_around(self, now: float) -> None:
+        """Jobs that are not our children and have ended; time-outs; last resorts."""
         for job in list(self._running.values()):
-            if job.process is None:
-                if not processes.lives(job.lock):
-                    self._ended(job)
-                    continue
-                times.append(now + _POLL_SECONDS)
-            if job.kill_at is not None:
-                if now >= job.kill_at:
-                    processes.kill(job.lock)
-                    self._remove_container(job)
-                    job.kill_at = now + _KILL_AFTER_SECONDS
-                times.append(job.kill_at)
-            elif job.deadline is not None:
-                if now >= job.deadline:
-                    self._stop(job, "timeout")
-                times.append(job.kill_at or job.deadline)
-        return max(0.0, min(times) - now) if times else None
+            if job.process is None and not processes.lives(job.lock):
+                self._ended(job)
+            elif job.kill_at is not None and now >= job.kill_at:
+                processes.kill(job.lock)
+                self._remove_container(job)
+                job.kill_at = now + _KILL_AFTER_SECONDS
+            elif job.deadline is not None and now >= job.deadline:
+                self._stop(job, "timeout")
+
+    def _next_look(self, now: float) -> float | None:
+        """After how many seconds to look around again; None: when something happens."""
+        times = [job.kill_at or job.deadline for job in self._running.values()]
+        if any(job.process is None for job in self._running.values()):
+            times.append(now + _POLL_SECONDS)
+        soonest = min((at for at in times if at is not None), default=None)
+        return None if soonest is None else max(0.0, soonest - now)
 
     def _stop(self, job: _Running, reason: str) -> None:
         if job.kill_at is not None:
@@ -556,6 +558,7 @@ class LocalBackend:
         record, shape = job.record, job.record.shape
         failure = manifest.failure
         if failure is not None and failure.code is FailureCode.ABORTED:
+            self._remove_container(job)  # the wrapper may have had to kill the engine's client
             failure = self._stopped(record.reason(job.index), shape)
         elif failure is None and record.engine and manifest.return_code:
             failure = container_engines.verdict_failure(
@@ -602,10 +605,8 @@ class LocalBackend:
         record = job.record
         if not record.engine:
             return
-        remove = container_engines.Engine(record.engine, False).remove(
-            _container_name(record.id, job.index)
-        )
-        with contextlib.suppress(OSError):
+        remove = container_engines.removal(record.engine, _container_name(record.id, job.index))
+        with contextlib.suppress(OSError, processes.AlreadyRuns):
             private = record.private(job.index)
             pid = processes.start(remove, private / "removal", private / "removal.log", os.environ)
             process = os.pidfd_open(pid)

@@ -78,9 +78,14 @@ class Engine:
         """What ends the container early, kindly at first."""
         return (self.program, "stop", "--time", str(grace_seconds), name)
 
-    def remove(self, name: str) -> tuple[str, ...]:
-        """What ends and removes the container at once."""
-        return (self.program, "rm", "--force", "--volumes", name)
+
+def removal(program: str, name: str) -> tuple[str, ...]:
+    """What ends and removes a container whose client was killed, by the engine's program.
+
+    Several times: the engine may still be making it, and goes on although nobody waits.
+    """
+    script = 'for pause in 0 1 2 4; do sleep "$pause"; "$0" rm --force --volumes "$1"; done'
+    return ("/bin/sh", "-c", script, program, name)
 
 
 def find(choice: Choice) -> Engine | None:

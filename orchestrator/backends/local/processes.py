@@ -42,6 +42,7 @@ def start(argv: Sequence[str], lock: Path, log: Path, environment: Mapping[str, 
             list(argv),
             dict(environment),
             file_actions=[
+                *((os.POSIX_SPAWN_CLOSE, other) for other in _inheritable()),
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 2, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
@@ -55,6 +56,16 @@ def start(argv: Sequence[str], lock: Path, log: Path, environment: Mapping[str, 
         os.close(high)
 
 
+def _inheritable() -> list[int]:
+    """Descriptors that whoever started us left open: a job must not keep their pipes open."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names only
+        with contextlib.suppress(OSError):
+            if int(name) > 2 and os.get_inheritable(int(name)):
+                found.append(int(name))
+    return found
+
+
 def lives(lock: Path) -> bool:
     """Whether anything holds the job's lock."""
     try:
@@ -62,7 +73,8 @@ def lives(lock: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Shared: two that ask do not take each other for the job.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     else:
