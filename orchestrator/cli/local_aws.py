@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +27,11 @@ def start(
     """Start it, empty, or find it running; print the variables that make AWS clients use it."""
     from orchestrator.local_aws import process
 
+    if importlib.util.find_spec("moto") is None:
+        raise errors.EnvironmentProblem(
+            "AWS on this machine needs packages that are not installed",
+            hint="pip install 'wdl-batch-orchestrator[local-aws]'",
+        )
     if jobs not in ("auto", "docker", "process"):
         raise errors.Invalid(f"--jobs is {jobs!r}", hint="auto, docker or process")
     _print(process.start(state, jobs=jobs).environment(), as_json)  # type: ignore[arg-type]

@@ -108,7 +108,11 @@ class Store(Protocol):
         """Ask the lease holder for something (abort ...), from any door. The answer numbers it."""
 
     def take_commands(self, lease: Lease) -> Sequence[tuple[int, str, str]]:
-        """Commands for this workflow not yet taken: (number, kind, detail). Marks them taken."""
+        """Commands for this workflow: (number, kind, detail), each once in the lease's epoch.
+
+        The next holder gets all of them again: one that died may have taken a command and not
+        carried it out. So commands are made to be harmless when they are repeated.
+        """
 
     def close(self) -> None:
         """Close connections."""

@@ -36,6 +36,7 @@ class _Root:
     facts: dict[tuple[str, str], FactRecord] = field(default_factory=dict)
     events: list[EventRecord] = field(default_factory=list)
     commands: list[tuple[int, str, str]] = field(default_factory=list)
+    taken: dict[int, int] = field(default_factory=dict)  # command number -> epoch
 
     def keep(self, record: Record) -> None:
         match record:
@@ -197,7 +198,8 @@ class MemoryStore(Store):
     def take_commands(self, lease: Lease) -> Sequence[tuple[int, str, str]]:
         with self._lock:
             root = self._under(lease)
-            taken, root.commands = tuple(root.commands), []
+            taken = tuple(c for c in root.commands if root.taken.get(c[0], 0) < lease.epoch)
+            root.taken.update({number: lease.epoch for number, _, _ in taken})
             return taken
 
     def _root_of(self, workflow_id: str) -> _Root | None:

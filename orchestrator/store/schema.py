@@ -204,7 +204,8 @@ command = sa.Table(
     sa.Column("detail", sa.Text, nullable=False),
     sa.Column("put_token", sa.Text, nullable=False, unique=True),  # see lease.token
     sa.Column("taken_token", sa.Text),
-    sa.Index("ix_command_root_id_taken_token", "root_id", "taken_token"),
+    sa.Column("taken_epoch", sa.BigInteger),
+    sa.Index("ix_command_root_id_taken_epoch", "root_id", "taken_epoch"),
     sqlite_autoincrement=True,
 )
 

@@ -262,8 +262,11 @@ class SqlStore(Store):
             leases.lock(connection, lease)
             connection.execute(
                 sa.update(schema.command)
-                .where(mine, command.taken_token.is_(None))
-                .values(taken_token=token)
+                .where(
+                    mine,
+                    sa.or_(command.taken_epoch.is_(None), command.taken_epoch < lease.epoch),
+                )
+                .values(taken_token=token, taken_epoch=lease.epoch)
             )
             taken = (
                 sa.select(command.number, command.kind, command.detail)

@@ -572,6 +572,15 @@ class TestCommands:
         )
         assert not store.take_commands(lease)
 
+    def test_the_next_holder_gets_them_again(self, store: Store, clock: Clock) -> None:
+        lease = claimed(store)
+        number = store.put_command("w", "abort")
+        assert store.take_commands(lease)
+        clock.now += 61
+        [theirs] = store.claim("second", 60, 1)
+        assert store.take_commands(theirs) == ((number, "abort", "{}"),)
+        assert not store.take_commands(theirs)
+
     def test_wait_for_a_holder(self, store: Store) -> None:
         store.create(root())
         number = store.put_command("w", "abort")

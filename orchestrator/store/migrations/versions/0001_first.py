@@ -170,12 +170,13 @@ def upgrade() -> None:
         sa.Column("detail", sa.Text, nullable=False),
         sa.Column("put_token", sa.Text, nullable=False),
         sa.Column("taken_token", sa.Text),
+        sa.Column("taken_epoch", sa.BigInteger),
         sa.PrimaryKeyConstraint("number", name="pk_command"),
         sa.UniqueConstraint("put_token", name="uq_command_put_token"),
         _root_key("command"),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_command_root_id_taken_token", "command", ["root_id", "taken_token"])
+    op.create_index("ix_command_root_id_taken_epoch", "command", ["root_id", "taken_epoch"])
     op.create_table(
         "lease",
         sa.Column("root_id", _Key, nullable=False),
