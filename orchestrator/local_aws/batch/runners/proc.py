@@ -141,7 +141,7 @@ def kill_sessions(leaders: Mapping[int, str]) -> None:
     """Kill all members of these sessions: leader's pid -> its start time.
 
     A pid whose process started at another time is somebody else's by now. A leader that is gone
-    still owns its number while its session has members.
+    still owns its number while its session has members. Looks again until none is left.
     """
     mine = {
         pid
@@ -149,9 +149,14 @@ def kill_sessions(leaders: Mapping[int, str]) -> None:
         if started.endswith(f"@{_BOOT}")
         and ((process := read(pid)) is None or process.started == started)
     }
-    if not mine:
-        return
-    for process in processes():
-        if process.session in mine:
-            with contextlib.suppress(OSError):
-                os.kill(process.pid, signal.SIGKILL)
+    deadline = time.monotonic() + _KILL_SECONDS
+    while mine and time.monotonic() < deadline:
+        found = False
+        for process in processes():
+            if process.session in mine:
+                with contextlib.suppress(OSError):
+                    os.kill(process.pid, signal.SIGKILL)
+                    found = True
+        if not found:
+            return
+        time.sleep(0.005)

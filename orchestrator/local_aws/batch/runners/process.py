@@ -21,7 +21,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from orchestrator.local_aws.batch.runners import proc
@@ -55,7 +55,7 @@ class ProcessRunner(Runner):
         self._jobs.mkdir(parents=True, exist_ok=True)
         self._owner = owner
         self._running: dict[str, _Process] = {}
-        self._ended: set[str] = set()  # markers not yet swept for
+        self._ended: set[_Process] = set()  # not yet swept for
         self._closed = threading.Event()
         self._wake = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep, name="batch-sweeper", daemon=True)
@@ -75,7 +75,7 @@ class ProcessRunner(Runner):
         try:
             (directory / "tmp").mkdir(parents=True)
             process = _Process(self, task, directory, record, marker)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: no text for a program, such as NUL
             shutil.rmtree(directory, ignore_errors=True)
             raise CannotStart(_start_error(task.command[0], error)) from None
         self._running[task.id] = process
@@ -94,7 +94,7 @@ class ProcessRunner(Runner):
     def forget(self, process: _Process) -> None:
         """This one has ended; sweep for what left its process group."""
         self._running.pop(process.task.id, None)
-        self._ended.add(process.marker)
+        self._ended.add(process)
         self._wake.set()
 
     def _sweep(self) -> None:
@@ -107,13 +107,19 @@ class ProcessRunner(Runner):
             with contextlib.suppress(OSError):
                 self._watch_memory()
                 if ended:
-                    proc.kill_marked(MARKER, ended)
+                    self.kill_rest(ended)
             self._ended -= ended
             # A look at /proc costs what the machine has processes: never more than a tenth of a
             # core.
             pause = max(_SWEEP_SECONDS, 9 * (time.monotonic() - started))
             if not self._closed.is_set():
                 self._closed.wait(pause)
+
+    @staticmethod
+    def kill_rest(ended: Collection[_Process]) -> None:
+        """Kill what these left in their sessions, and what left those."""
+        proc.kill_sessions({process.pid: process.started for process in ended})
+        proc.kill_marked(MARKER, {process.marker for process in ended})
 
     def _watch_memory(self) -> None:
         running = {process.pid: process for process in tuple(self._running.values())}
@@ -162,8 +168,9 @@ class _Process(RunningTask):
             bufsize=0,
         )
         self.pid = self._popen.pid
+        self.started = proc.start_time(self.pid)
         with contextlib.suppress(OSError):  # without it the marker still finds the processes
-            record.write_text(f"{self.pid} {proc.start_time(self.pid)}\n")
+            record.write_text(f"{self.pid} {self.started}\n")
 
     def wait(self, sink: Sink) -> Exit:
         assert self._popen.stdout is not None
@@ -172,13 +179,14 @@ class _Process(RunningTask):
         try:
             os.set_blocking(pipe, False)
             self._pass_on(pipe, ended, sink)
-            # The pid stays ours until it is reaped, so the group cannot be another's.
             self.kill_group()
             if not _drain(pipe, sink, _DRAIN_SECONDS):
                 # Somebody outside the group holds the pipe.
-                proc.kill_marked(MARKER, {self.marker})
+                self._runner.kill_rest((self,))
                 _drain(pipe, sink, _DRAIN_SECONDS)
         finally:
+            # The pid stays ours until it is reaped, so the group cannot be another's.
+            self.kill_group()
             os.close(ended)
             self._popen.stdout.close()
             with self._guard:
@@ -187,7 +195,7 @@ class _Process(RunningTask):
             self._runner.forget(self)
         if code != 0:
             # A job that was stopped must be gone when it is reported.
-            proc.kill_marked(MARKER, {self.marker})
+            self._runner.kill_rest((self,))
         _remove(self._directory)
         self._record.unlink(missing_ok=True)
         if self.out_of_memory:
@@ -262,7 +270,7 @@ def _with_path(command: Iterable[str], path: str, directory: Path) -> list[str]:
     return [program, *arguments]
 
 
-def _start_error(program: str, error: OSError) -> str:
+def _start_error(program: str, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         what = (
             f"stat {program}: no such file or directory"
@@ -270,7 +278,7 @@ def _start_error(program: str, error: OSError) -> str:
             else "executable file not found in $PATH"
         )
     else:
-        what = (error.strerror or str(error)).lower()
+        what = (getattr(error, "strerror", None) or str(error)).lower()
     return (
         "CannotStartContainerError: Error response from daemon: OCI runtime create failed: "
         f'container_linux.go: starting container process caused: exec: "{program}": {what}: unknown'

@@ -65,6 +65,13 @@ def test_the_program_is_looked_up_in_the_jobs_own_path(cloud: Cloud, tmp_path: P
     assert cloud.output(cloud.finished(cloud.submit(cloud.queue(), definition))) == ["mine"]
 
 
+def test_text_that_no_program_can_take_fails_to_start(cloud: Cloud, tmp_path: Path) -> None:
+    job = cloud.finished(cloud.submit(cloud.queue(), cloud.define("echo", "a\0b")))
+    assert job["statusReason"] == "Task failed to start"
+    assert "null byte" in job["container"]["reason"]
+    assert list((tmp_path / "batch" / "jobs").iterdir()) == []
+
+
 def test_a_program_that_may_not_be_run_fails_to_start(cloud: Cloud, tmp_path: Path) -> None:
     (tmp_path / "data").touch()
     job = cloud.finished(cloud.submit(cloud.queue(), cloud.define(str(tmp_path / "data"))))
@@ -79,6 +86,9 @@ def test_a_program_that_may_not_be_run_fails_to_start(cloud: Cloud, tmp_path: Pa
         pytest.param("setsid sleep 300", id="in a session of its own"),
         pytest.param("setsid sleep 300 > /dev/null 2>&1", id="holding no pipe"),
         pytest.param("setsid sh -c 'sleep 300 & sleep 300' > /dev/null 2>&1", id="with children"),
+        pytest.param(
+            "env -i timeout 300 sleep 300 > /dev/null 2>&1", id="in another group, no marker"
+        ),
     ],
 )
 @pytest.mark.parametrize("end", ["exit 0", "exit 1"])
