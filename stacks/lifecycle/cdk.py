@@ -107,6 +107,8 @@ class Cdk:
             "PATH": os.pathsep.join([str(python), str(node), os.environ.get("PATH", "")]),
             "JSII_NODE": str(node / "node"),
             "CDK_DISABLE_CLI_TELEMETRY": "true",
+            # The library is half a gigabyte of Python: compiled once, not at every synthesis.
+            "PYTHONDONTWRITEBYTECODE": "",
         }
 
 

@@ -12,8 +12,8 @@ from typing import Annotated
 import boto3
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
-from config_templates.render import render
 
+from config_templates.render import render
 from orchestrator import deployment, environments, errors
 from orchestrator.local_aws import process
 from orchestrator.local_aws.process import JobRunner
@@ -66,14 +66,15 @@ def _bootstrap_local(home: Path, jobs: str, prove: bool) -> None:
     if jobs not in ("auto", "docker", "process"):
         raise errors.Invalid(f"--jobs is {jobs!r}", hint="auto, docker or process")
     runner: JobRunner = jobs  # type: ignore[assignment]
+    context = local.context(home)
+    chosen = stack_settings.from_context(context)
     say("assets", "static tools for jobs, pinned by hash")
-    fetch.fetch(lambda text: say("", text))
+    fetch.fetch_for(chosen, lambda text: say("", text))
     state = local.state(home)
     aws = process.start(state, jobs=runner)
     say("aws", f"on this machine at {aws.endpoint}; jobs run in {_jobs_words(aws.jobs)}")
-    variables = aws.environment()
-    context = local.context(home)
-    chosen = stack_settings.from_context(context)
+    # Its own validation takes longer than the deployment; the tests of the stacks run it.
+    variables = aws.environment() | {"CDK_VALIDATION": "false"}
     cdk = Cdk(state, context, variables, lambda text: say("", text))
     session = boto3.Session(
         aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
@@ -137,7 +138,7 @@ def _bootstrap_aws(
         path.unlink(missing_ok=True)
         return
     say("assets", "static tools for hosts and jobs, pinned by hash")
-    fetch.fetch(lambda text: say("", text))
+    fetch.fetch_for(chosen, lambda text: say("", text))
     ssm = session.client("ssm")
     say("plan", f"account {chosen.account}, region {chosen.region}")
     ready = _is_cdk_ready(ssm)

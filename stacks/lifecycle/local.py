@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import platform
 import shutil
 import subprocess
 import tarfile
@@ -17,7 +16,6 @@ from pathlib import Path
 from orchestrator import errors
 from orchestrator.local_aws import process
 from stacks import assets
-from stacks.instance_types import Architecture
 
 ENVIRONMENT = "local"
 
@@ -29,11 +27,14 @@ def state(home: Path) -> Path:
 
 def context(home: Path) -> dict[str, str]:
     """What only this machine knows of the environment: where its host keeps tools and scratch."""
-    return {
+    chosen = {
         "environment": ENVIRONMENT,
         "set.worker.tools_path": str(state(home) / "host" / "tools"),
         "set.worker.scratch_path": str(state(home) / "host" / "scratch"),
     }
+    if assets.machine_architecture() == "arm64":
+        chosen["set.compute.instance_types"] = '["m7g.4xlarge"]'
+    return chosen
 
 
 def prepare_host(home: Path, jobs: str) -> None:
@@ -45,7 +46,7 @@ def prepare_host(home: Path, jobs: str) -> None:
     tools, scratch = state(home) / "host" / "tools", state(home) / "host" / "scratch"
     tools.mkdir(parents=True, exist_ok=True)
     scratch.mkdir(parents=True, exist_ok=True)
-    wanted = {tool.name: tool.path for tool in assets.tools(_architecture())}
+    wanted = {tool.name: tool.path for tool in assets.tools(assets.machine_architecture())}
     if jobs == "docker":
         wanted["sh"] = wanted["busybox"]
     else:
@@ -67,7 +68,7 @@ def prepare_image(home: Path) -> str:
     """Make that image of the static busybox, where Docker does not have it yet; its name."""
     name = image(home)
     if _docker("image", "inspect", name) is None:
-        archive = _root_file_system(assets.tools(_architecture()))
+        archive = _root_file_system(assets.tools(assets.machine_architecture()))
         if _docker("import", "--change", 'CMD ["/bin/sh"]', "-", name, stdin=archive) is None:
             raise errors.EnvironmentProblem(
                 f"docker import of {name} failed", hint="or run jobs without it: --jobs process"
@@ -136,12 +137,3 @@ def _bash() -> Path:
             hint="install bash, or a Docker engine",
         )
     return Path(found)
-
-
-def _architecture() -> Architecture:
-    machine = platform.machine()
-    if machine in ("x86_64", "amd64"):
-        return "x86_64"
-    if machine in ("aarch64", "arm64"):
-        return "arm64"
-    raise errors.EnvironmentProblem(f"no tools for this machine's architecture, {machine}")
