@@ -393,6 +393,15 @@ class _Backend(_Keys):
     providers: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
+# Of PostgreSQL's documentation, "Parameter Key Words"; those that JDBC URLs share or people add.
+_LIBPQ = frozenset(
+    {
+        "application_name", "channel_binding", "connect_timeout", "gssencmode", "keepalives",
+        "keepalives_idle", "options", "sslcert", "sslcrl", "sslkey", "sslmode", "sslrootcert",
+        "target_session_attrs",
+    }
+)  # fmt: skip
+
 _BLOCKS: dict[str, type[_Keys]] = {
     "aws": Aws,
     "engine": Engine,
@@ -545,6 +554,13 @@ class _Reader:
                 details = "; ".join(finding.message for finding in error.findings)
                 self._defect(at, f"{error.message}: {details}", error.hint)
                 return None
+            if found.version != deployment.VERSION:
+                self._defect(
+                    at,
+                    f"the contract has version {found.version}, this orchestrator knows "
+                    f"version {deployment.VERSION}",
+                    "deploy with the stacks of this release, or use the orchestrator of that one",
+                )
             if raw.environment not in (None, found.environment):
                 self._defect(
                     ("orchestrator", "environment"),
@@ -604,6 +620,7 @@ class _Reader:
         password = db.password
         if "password" in parameters:
             password = password or SecretStr(parameters.pop("password"))
+        parameters = self._libpq(parameters, at)
         if parts.username or parts.password:
             self._defect(at, "user and password stand in the URL", "database.db.user, .password")
         if not user and not secret_arn:
@@ -619,6 +636,15 @@ class _Reader:
             secret_arn=secret_arn,
             parameters=parameters,
         )
+
+    def _libpq(self, parameters: Mapping[str, str], at: tuple[str, ...]) -> dict[str, str]:
+        """Parameters of the JDBC driver that libpq knows too; a warning for the others."""
+        known = dict(parameters)
+        if known.pop("ssl", "false").lower() in ("true", ""):
+            known.setdefault("sslmode", "require")
+        for name in sorted(known.keys() - _LIBPQ):
+            self._warn(at, f"the parameter {name} of the JDBC driver has no effect here")
+        return {name: value for name, value in known.items() if name in _LIBPQ}
 
     def _auth(self, aws: Aws, name: str | None, at: tuple[str, ...]) -> None:
         if name is not None:
