@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from orchestrator import errors
@@ -46,12 +46,14 @@ class Bundles:
         for start in range(0, len(submission.jobs), PER_BUNDLE):
             uri = self.uri(submission_id, start // PER_BUNDLE)
             setting = plan.Setting(plan.Keep.UPLOAD, shell=submission.shape.shell, bundle_uri=uri)
-            files = {
-                f"{start + offset}/{name}": content
-                for offset, job in enumerate(submission.jobs[start : start + PER_BUNDLE])
-                for name, content in plan.render(job, submission_id, setting).items()
-            }
-            yield uri, _archive(files)
+            part = submission.jobs[start : start + PER_BUNDLE]
+            yield (
+                uri,
+                _archive(
+                    (str(start + offset), plan.render(job, submission_id, setting))
+                    for offset, job in enumerate(part)
+                ),
+            )
 
     def put(self, uri: str, content: bytes) -> None:
         """Raises TryLater and its like: nothing is submitted yet."""
@@ -96,16 +98,20 @@ def split(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
-def _archive(files: dict[str, bytes]) -> bytes:
+def _archive(directories: Iterable[tuple[str, dict[str, bytes]]]) -> bytes:
     packed = io.BytesIO()
     with (
         # No time in it: the same submission packs to the same bytes.
         gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=3, mtime=0) as zipped,
         tarfile.open(fileobj=zipped, mode="w", format=tarfile.USTAR_FORMAT) as archive,
     ):
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            member.mode = 0o644
-            archive.addfile(member, io.BytesIO(content))
+        for directory, files in directories:
+            # busybox's tar finds a directory only if it has a member of its own.
+            top = tarfile.TarInfo(directory)
+            top.type, top.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(top)
+            for name, content in files.items():
+                member = tarfile.TarInfo(f"{directory}/{name}")
+                member.size, member.mode = len(content), 0o644
+                archive.addfile(member, io.BytesIO(content))
     return packed.getvalue()

@@ -35,7 +35,7 @@ if ! (
   else r="the bundle cannot be fetched" c={WrapperExit.LOCALIZATION_FAILED}; fi
   while read -r l; do
     r="$r; $l"
-    case $l in *bundle-*NoSuchKey*) c={WrapperExit.REVOKED} ;; esac
+    case $l in *bundle-*NoSuchKey* | *bundle-*"status code: 404"*) c={WrapperExit.REVOKED} ;; esac
   done <"$d/errors"
   give_up "$c" "$r"
 fi

