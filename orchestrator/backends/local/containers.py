@@ -129,7 +129,8 @@ def verdict_failure(verdict: Path, image: str, memory_mib: int, tail: str) -> Fa
         word = verdict.read_text().strip()
     except OSError:
         return None
-    said = f": {' '.join(tail.split())[-500:]}" if tail.strip() else ""
+    lines = [line for line in tail.splitlines() if "run --help" not in line]
+    said = f": {' '.join(' '.join(lines).split())[-500:]}" if lines else ""
     if word == "oom":
         return Failure(
             FailureCode.OUT_OF_MEMORY,
@@ -142,7 +143,11 @@ def verdict_failure(verdict: Path, image: str, memory_mib: int, tail: str) -> Fa
     if word == "absent":
         pulling = any(w in tail for w in ("pull", "manifest", "registry", "Unable to find image"))
         code = FailureCode.IMAGE_PULL_FAILED if pulling else FailureCode.CONTAINER_START_FAILED
-        return Failure(code, f"no container of image {image!r} could be made{said}")
+        return Failure(
+            code,
+            f"no container of image {image!r} could be made{said} "
+            "(--no-containers runs commands here instead)",
+        )
     return None
 
 
