@@ -61,6 +61,7 @@ class Gateway:
             raise RuntimeError(f"moto {version} is installed; this package completes moto 5.2 only")
         self.settings = settings
         self.endpoint = ""
+        self.on_runner: Callable[[str], None] = lambda runner: None  # told how jobs run
         self.calls = calls.Calls()
         self.faults = faults.Faults()
         self._databases = postgres.Servers(settings.state_dir / "postgres")
@@ -135,6 +136,7 @@ class Gateway:
                     self.endpoint,
                     list_jobs_lag_seconds=self.settings.listjobs_lag_seconds,
                 )
+                self.on_runner(self._engine.runner)
 
     def _control(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         route = (environ["REQUEST_METHOD"], environ["PATH_INFO"].removeprefix(_CONTROL))

@@ -72,7 +72,7 @@ def _bootstrap_local(home: Path, jobs: str, prove: bool) -> None:
     fetch.fetch_for(chosen, lambda text: say("", text))
     state = local.state(home)
     aws = process.start(state, jobs=runner)
-    say("aws", f"on this machine at {aws.endpoint}; jobs run in {_jobs_words(aws.jobs)}")
+    say("aws", f"on this machine at {aws.endpoint}")
     # Its own validation takes longer than the deployment; the tests of the stacks run it.
     variables = aws.environment() | {"CDK_VALIDATION": "false"}
     cdk = Cdk(state, context, variables, lambda text: say("", text))
@@ -86,6 +86,8 @@ def _bootstrap_local(home: Path, jobs: str, prove: bool) -> None:
     if not _is_cdk_ready(ssm):
         cdk.bootstrap(chosen.account, chosen.region)
     cdk.deploy()
+    aws = process.status(state) or aws  # it knows by now how jobs run
+    say("jobs", f"run in {_jobs_words(aws.jobs)}")
     local.prepare_host(home, aws.jobs)
     contract = deployment.read(ssm, local.ENVIRONMENT)
     config = _configure(home, contract, endpoint_url=aws.endpoint)
@@ -215,8 +217,8 @@ def _confirm(yes: bool, question: str) -> None:
 def _jobs_words(jobs: str) -> str:
     return {
         "docker": "Docker containers",
-        "process": "plain processes, each in a directory of its own (no Docker engine answers)",
-    }.get(jobs, jobs)
+        "process": "plain processes, each in a directory of its own, without containers",
+    }[jobs]
 
 
 def _say_ready(home: Path, config: Path, began: float) -> None:
