@@ -53,7 +53,7 @@ _Text = Annotated[str, Field(max_length=READ_LIMIT_BYTES * 2)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class _File(_Part):
