@@ -172,7 +172,7 @@ class _Verbs(BaseResponse):
         found = [
             _resource(stack, status) | {"LastUpdatedTimestamp": status.changed}
             for status in list(stack.resource_status.values())
-            if status.status != "DELETE_COMPLETE"
+            if status.status not in ("DELETE_COMPLETE", "DELETE_SKIPPED")
         ]
         return self._page("StackResourceSummaries", found)
 

@@ -140,7 +140,8 @@ class Instance(ResourceType):
             ec2.stop_instances(InstanceIds=[instance])
             kind = {"Value": request.get("InstanceType")}
             ec2.modify_instance_attribute(InstanceId=instance, InstanceType=kind)
-            data = {"Value": _decoded(request).encode()}
+            # moto takes the blob for base64 after botocore's own encoding was undone.
+            data = {"Value": str(request.get("UserData", "")).encode()}
             ec2.modify_instance_attribute(InstanceId=instance, UserData=data)
             ec2.start_instances(InstanceIds=[instance])
         if request.changed("MetadataOptions"):
