@@ -4,6 +4,8 @@ The keys, their nesting and their spelling are Cromwell's (docs/Configuring.md; 
 AwsConfiguration). Our own: the block `orchestrator`, `aws.endpoint-url`, and `cores`, `memory` and
 `containers` of a local provider. What a document does not say, `reference.conf` does. Everything
 that is wrong is reported at once; a key that has no effect is a warning, as Cromwell only warns.
+
+One module although it is long: the shapes of all blocks, then the one reader that fills them.
 """
 
 from __future__ import annotations

@@ -3,6 +3,9 @@
 One thread, the keeper, starts jobs as there is room, waits for their ends (a descriptor a process,
 no thread a job) and keeps time-outs. Callers only change the queue and wake it. All state is
 guarded by one lock; what must survive is in `records`.
+
+One module although it is long: a job's way from the queue to its last change is one state machine
+under one lock, and what is not part of it lies in the modules beside.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+_PASSES = 20
 _LOCK_FD = 9  # what the wrapper inherits it as; it uses 3 and 4 itself
 
 
@@ -90,14 +91,19 @@ def terminate(lock: Path) -> None:
 
 def kill(lock: Path) -> None:
     """SIGKILL to everything that holds the job's lock, the command included."""
-    _signal(lock, signal.SIGKILL, leader_only=False)
+    # Again, as long as there is anybody: one may have made another while the list was read.
+    for _ in range(_PASSES):
+        if not _signal(lock, signal.SIGKILL, leader_only=False):
+            return
 
 
-def _signal(lock: Path, number: signal.Signals, *, leader_only: bool) -> None:
+def _signal(lock: Path, number: signal.Signals, *, leader_only: bool) -> bool:
+    """Whether there was anybody to send it to."""
+    found = False
     try:
         wanted = lock.stat()
     except FileNotFoundError:
-        return
+        return found
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
@@ -109,8 +115,10 @@ def _signal(lock: Path, number: signal.Signals, *, leader_only: bool) -> None:
                 ours = (held.st_dev, held.st_ino) == (wanted.st_dev, wanted.st_ino)
                 if ours and (not leader_only or _is_wrapper(entry)):
                     signal.pidfd_send_signal(process, number)
+                    found = True
             finally:
                 os.close(process)
+    return found
 
 
 def _is_wrapper(entry: Path) -> bool:

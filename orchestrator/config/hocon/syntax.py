@@ -4,6 +4,8 @@ It finds out where keys, values, blocks and includes begin and end, checks that 
 separated, and leaves the values to pyhocon, rewritten so that it reads them as the specification
 says: strings quoted with the few escapes it decodes right, nested blocks and substitutions as
 numbered holes, one comma between elements. Every refusal shows its line and a caret.
+
+One module although it is long: the grammar is read in one pass by methods that call each other.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ def test_a_killed_wrapper_is_a_loss_and_its_command_ends_too(make: Make, tmp_pat
     assert change.failure.code is FailureCode.LOST
     assert "signal 9" in change.failure.message
     wait_for(lambda: not alive(int(pid_file.read_text())))
-    assert not processes.lives(record(backend, handle).private(0) / "lock")
+    wait_for(lambda: not processes.lives(record(backend, handle).private(0) / "lock"))
 
 
 def test_a_manifest_that_the_command_forges_does_not_count(make: Make) -> None:
