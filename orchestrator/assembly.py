@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -133,7 +134,7 @@ def assemble(settings: Settings, *, containers: bool = True) -> Assembly:
             if name == settings.backend.default:
                 upload_root = f"{root}/inputs"
         else:
-            backends[name] = _local(name, provider, containers)
+            backends[name] = _local(name, provider, settings, sessions, containers)
             root = str(Path(provider.config.root).absolute())
         runs[name] = RunSettings(
             root=root, default_runtime_attributes=provider.config.default_runtime_attributes
@@ -191,7 +192,13 @@ def _aws_batch(
     return AwsBatchBackend(contract, clients, chosen, name=name)
 
 
-def _local(name: str, provider: LocalProvider, containers: bool) -> Backend:
+def _local(
+    name: str,
+    provider: LocalProvider,
+    settings: Settings,
+    sessions: aws.Sessions,
+    containers: bool,
+) -> Backend:
     from orchestrator.backends.local.backend import LocalBackend
 
     config = provider.config
@@ -204,7 +211,31 @@ def _local(name: str, provider: LocalProvider, containers: bool) -> Backend:
         localization=[
             "copy" if way == "cached-copy" else way for way in config.filesystems.local.localization
         ],
+        environment=_job_environment(settings, sessions),
     )
+
+
+def _job_environment(settings: Settings, sessions: aws.Sessions) -> dict[str, str] | None:
+    """What local jobs reach S3 with, where it is not this process's own environment."""
+    auth = settings.engine.filesystems.s3.auth
+    if auth is None and settings.aws.endpoint_url is None:
+        return None
+    environment = dict(os.environ)
+    if settings.aws.region:
+        environment["AWS_REGION"] = settings.aws.region
+    if settings.aws.endpoint_url:
+        environment["AWS_ENDPOINT_URL"] = settings.aws.endpoint_url
+        environment["S3_ENDPOINT_URL"] = settings.aws.endpoint_url  # s5cmd's name for it
+    if auth is not None and settings.aws.auth(auth).scheme != "default":
+        credentials = sessions.session(auth).get_credentials()
+        if credentials is not None:
+            frozen = credentials.get_frozen_credentials()
+            environment["AWS_ACCESS_KEY_ID"] = frozen.access_key
+            environment["AWS_SECRET_ACCESS_KEY"] = frozen.secret_key
+            environment.pop("AWS_SESSION_TOKEN", None)
+            if frozen.token:
+                environment["AWS_SESSION_TOKEN"] = frozen.token
+    return environment
 
 
 def _database_url(settings: Settings, sessions: aws.Sessions) -> str:

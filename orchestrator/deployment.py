@@ -7,6 +7,7 @@ refused: old software never guesses at new stacks.
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -72,24 +73,24 @@ class Deployment(_Part):
 
 def parse(text: str, environment: str) -> Deployment:
     """The contract from its JSON text. Raises DeploymentUnsupported."""
+    version = _version(text)
+    if version is not None and version != VERSION:
+        raise errors.DeploymentUnsupported(
+            f"environment {environment!r} has contract version {version}, "
+            f"this orchestrator knows {VERSION}",
+            hint="deploy with the stacks of this release, or use the orchestrator of that one",
+        )
     try:
         return Deployment.model_validate_json(text)
     except ValidationError as error:
-        version = _version(text)
-        if version is not None and version != VERSION:
-            message = (
-                f"environment {environment!r} has contract version {version}, "
-                f"this orchestrator knows {VERSION}"
-            )
-            hint = "deploy with the stacks of this release, or use the orchestrator of that one"
-        else:
-            message = f"the contract of environment {environment!r} cannot be read"
-            hint = "deploy the stacks again"
-        findings = [
-            errors.Finding(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}")
-            for e in error.errors()
-        ]
-        raise errors.DeploymentUnsupported(message, hint=hint, findings=findings) from None
+        raise errors.DeploymentUnsupported(
+            f"the contract of environment {environment!r} cannot be read",
+            hint="deploy the stacks again",
+            findings=[
+                errors.Finding(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}")
+                for e in error.errors()
+            ],
+        ) from None
 
 
 def read(ssm: Any, environment: str) -> Deployment:
@@ -101,19 +102,10 @@ def read(ssm: Any, environment: str) -> Deployment:
             f"no environment {environment!r} is deployed in this account and region",
             hint="deploy it with ./bootstrap",
         ) from None
-    deployment = parse(answer["Parameter"]["Value"], environment)
-    if deployment.version != VERSION:
-        raise errors.DeploymentUnsupported(
-            f"environment {environment!r} has contract version {deployment.version}, "
-            f"this orchestrator knows {VERSION}",
-            hint="deploy with the stacks of this release, or use the orchestrator of that one",
-        )
-    return deployment
+    return parse(answer["Parameter"]["Value"], environment)
 
 
 def _version(text: str) -> int | None:
-    import json
-
     try:
         version = json.loads(text).get("version")
     except (ValueError, AttributeError):
