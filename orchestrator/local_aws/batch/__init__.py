@@ -3,8 +3,9 @@
 moto keeps compute environments, queues, scheduling policies and tags. `install` replaces, in moto's
 server and in `mock_aws()` alike, these verbs of `moto.batch.responses.BatchResponse`:
 
-    SubmitJob DescribeJobs ListJobs TerminateJob CancelJob GetJobQueueSnapshot      (verbs.py)
-    RegisterJobDefinition DescribeJobDefinitions DeregisterJobDefinition            (definitions.py)
+    SubmitJob                                                               (submitting.py)
+    DescribeJobs ListJobs TerminateJob CancelJob GetJobQueueSnapshot        (verbs.py)
+    RegisterJobDefinition DescribeJobDefinitions DeregisterJobDefinition    (definitions.py)
 
 and completes, because jobs depend on it:
 
@@ -14,7 +15,8 @@ and completes, because jobs depend on it:
 
 The modules:
 
-    verbs.py          requests and responses of the job verbs, and what is refused
+    submitting.py     SubmitJob
+    verbs.py          the other job verbs
     definitions.py    job definitions
     engine.py         takes jobs in, starts what the scheduler places, records how they end
     jobs.py           jobs, attempts, states; the table of them

@@ -25,7 +25,7 @@ from moto.batch import urls
 from moto.batch.models import BatchBackend, JobQueue, batch_backends
 from moto.batch.responses import BatchResponse
 
-from orchestrator.local_aws.batch import definitions, refusals, verbs
+from orchestrator.local_aws.batch import definitions, refusals, submitting, verbs
 from orchestrator.local_aws.batch.engine import Engine, Limits
 from orchestrator.local_aws.batch.runners import choose, docker, process
 
@@ -203,7 +203,8 @@ def _verbs(engine: Engine) -> dict[str, Callable[[BatchResponse], str]]:
             lambda backend, request, _: definitions.describe(backend, request),
         ),
         "submitjob": verb(
-            "SubmitJob", lambda backend, request, size: verbs.submit(engine, backend, request, size)
+            "SubmitJob",
+            lambda backend, request, size: submitting.submit(engine, backend, request, size),
         ),
         "describejobs": verb(
             "DescribeJobs", lambda backend, request, _: verbs.describe(engine, backend, request)

@@ -111,12 +111,14 @@ def own_bytes(pid: int) -> int:
 def kill_marked(name: str, values: Collection[str], *, prefix: bool = False) -> None:
     """Kill every process whose environment has variable `name` set to one of `values`.
 
-    With `prefix`, to anything that begins with one of them. Looks again until none is left: a
-    process may fork while it is looked for.
+    With `prefix`, to anything that begins with one of them. Members of their sessions go as well,
+    which may have cleared their environment: only for processes that were started in a session of
+    their own. Looks again until none is left: a process may fork while it is looked for.
     """
     needles = [f"{name}={value}".encode() for value in values]
     ends = b"" if prefix else b"\0"
     me, mine = os.getpid(), os.geteuid()
+    sessions: set[int] = set()
     deadline = time.monotonic() + _KILL_SECONDS
     while time.monotonic() < deadline:
         found = False
@@ -129,7 +131,10 @@ def kill_marked(name: str, values: Collection[str], *, prefix: bool = False) -> 
                     continue
                 with open(path, "rb") as file:  # noqa: PTH123
                     text = b"\0" + file.read() + b"\0"
-                if any(b"\0" + needle + ends in text for needle in needles):
+                if process.session in sessions or any(
+                    b"\0" + needle + ends in text for needle in needles
+                ):
+                    sessions.add(process.session)
                     os.kill(process.pid, signal.SIGKILL)
                     found = True
         if not found:
