@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from xml.sax.saxutils import escape
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
@@ -133,7 +134,8 @@ def _cut(environ: dict[str, Any]) -> None:
 
 def _error(protocol: str, fault: Fault) -> tuple[str, bytes]:
     """An error in the form of the service's protocol."""
-    detail = f"<Code>{fault.error}</Code><Message>{fault.message}</Message>"
+    code, message = escape(fault.error or ""), escape(fault.message)
+    detail = f"<Code>{code}</Code><Message>{message}</Message>"
     if protocol == "rest-xml":
         return "application/xml", f"<Error>{detail}</Error>".encode()
     if protocol == "ec2":

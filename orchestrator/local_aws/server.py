@@ -33,12 +33,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"another local AWS already runs on {state_dir}", file=sys.stderr)  # noqa: T201
         return 1
     with contextlib.ExitStack() as stack:
-        _serve(stack, state_dir, arguments)
+        ended_well = _serve(stack, state_dir, arguments)
     _log.info("ended")
-    return 0
+    return 0 if ended_well else 1
 
 
-def _serve(stack: contextlib.ExitStack, state_dir: Path, arguments: argparse.Namespace) -> None:
+def _serve(stack: contextlib.ExitStack, state_dir: Path, arguments: argparse.Namespace) -> bool:
+    """Serve until told to end (True) or until a service cannot be loaded (False)."""
     from orchestrator.local_aws import gateway, process
 
     settings = gateway.Settings(
@@ -60,8 +61,21 @@ def _serve(stack: contextlib.ExitStack, state_dir: Path, arguments: argparse.Nam
     aws.on_runner = lambda runner: process.write_record(state_dir, server.server_port, runner)
     stack.callback((state_dir / "server.json").unlink, missing_ok=True)
     _log.info("listening on 127.0.0.1:%d", server.server_port)
-    threading.Thread(target=aws.warm_up, name="warm-up", daemon=True).start()
+    failed = threading.Event()
+
+    def warm_up() -> None:
+        try:
+            aws.warm_up()
+        except Exception:
+            # A moto that is not as the patches expect, no Docker though jobs shall run in it:
+            # better no AWS than one that is wrong.
+            _log.exception("a service cannot be loaded: ending")
+            failed.set()
+            server.shutdown()
+
+    threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
     server.serve_forever(poll_interval=0.1)
+    return not failed.is_set()
 
 
 def _listen(aws: Any, state_dir: Path, port: int | None) -> Any:
