@@ -6,7 +6,9 @@ not why a job exists. Used through the port `backends.base`; made by `assembly`.
     backend         the port: submit, find, revoke, cancel, logs, fits
     poller          changes: few calls for many jobs
     manifests       a finished job's manifest, or the failure in its place
-    reasons         what Batch says -> failure codes
+    settler         a finished job, until its manifest is fetched
+    reports         what Batch's answers say of one job
+    reasons         what Batch says of its end -> failure codes
     refusals        what an error of the SDK means: refused, later, or nobody knows
     bundles         what wrappers are told, on S3
     job_definitions one for each distinct container

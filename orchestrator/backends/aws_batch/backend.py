@@ -20,6 +20,7 @@ from orchestrator.backends.aws_batch import (
     names,
     reasons,
     refusals,
+    reports,
     stage,
 )
 from orchestrator.backends.aws_batch.bundles import Bundles, split
@@ -291,11 +292,7 @@ class AwsBatchBackend:
             return
         with refusals.translated("DescribeJobs"):
             jobs = self._clients.batch.describe_jobs(jobs=[job_id])["jobs"]
-        stream = None
-        for job in jobs:
-            attempts = job.get("attempts") or []
-            last = attempts[-1].get("container", {}) if attempts else {}
-            stream = last.get("logStreamName") or job.get("container", {}).get("logStreamName")
+        stream = reports.log_stream(jobs[0]) if jobs else None
         if not stream:
             return
         token: str | None = None

@@ -2,13 +2,11 @@
 
 Single jobs, array parents and the children of small arrays are described a hundred a call. The
 children of a large array are listed, and only when its parent's summary says that more of them
-have finished. Each finished job is handed to the pool, which fetches its manifest; what comes of
-it waits in `_ready` for `changes`. A call that fails is repeated later; nothing is noted as seen
+have finished. Each finished job goes to the settler, which fetches its manifest; what comes of it
+waits in `_ready` for `changes`. A call that fails is repeated later; nothing is noted as seen
 before it is.
 
-    watch ──> _watched ──(DescribeJobs, ListJobs)──> _settling ──(pool: S3)──> _ready ──> changes
-                                                        ^            │ not there yet, S3 fails
-                                                        └────────────┘
+    watch ──> _watched ──(DescribeJobs, ListJobs)──> settler ──(pool: S3)──> _ready ──> changes
 """
 
 from __future__ import annotations
@@ -23,14 +21,13 @@ from typing import TYPE_CHECKING, Any, cast
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
-from orchestrator import errors
-from orchestrator.backends.aws_batch.manifests import Manifests, judged
-from orchestrator.backends.aws_batch.reasons import Ended, classify
+from orchestrator.backends.aws_batch import reports
+from orchestrator.backends.aws_batch.manifests import Manifests
+from orchestrator.backends.aws_batch.reasons import Ended
 from orchestrator.backends.aws_batch.settings import LONGEST_BACKOFF_SECONDS, Settings
+from orchestrator.backends.aws_batch.settler import Finished, InputsOf, Settler
 from orchestrator.backends.base import Change, JobState
-from orchestrator.model.failures import Failure
 from orchestrator.model.job import InputFile, SubmissionHandle
-from orchestrator.model.manifest import Manifest
 
 if TYPE_CHECKING:
     from types_boto3_batch import BatchClient
@@ -38,10 +35,6 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 _DESCRIBED = 100  # DescribeJobs takes no more ids
 _LISTED = 1000  # ListJobs: the largest page with a status, without filters
-
-_OVER = ("SUCCEEDED", "FAILED")
-
-InputsOf = Callable[[int], Iterable[InputFile]]
 
 
 @dataclass(eq=False, slots=True)
@@ -69,28 +62,12 @@ class _Watched:
 
     @property
     def finished_part(self) -> float:
-        return sum(self.reported.get(status, 0) for status in _OVER) / self.size
+        return sum(self.reported.get(status, 0) for status in reports.OVER) / self.size
 
     def ids(self) -> list[str]:
         if self.listed or self.size == 1:
             return [self.job_id]
         return [f"{self.job_id}:{index}" for index in sorted(self.open)]
-
-
-@dataclass(eq=False, slots=True)
-class _Finished:
-    """A job that Batch says has ended, on its way to its manifest."""
-
-    watched: _Watched
-    index: int
-    job_id: str
-    ended: Ended
-    log_stream: str | None
-    started_at: float | None
-    ended_at: float | None
-    due: float = 0.0
-    tries: int = 0
-    looked: bool = False
 
 
 class Poller:
@@ -110,9 +87,7 @@ class Poller:
     ) -> None:
         """`settled` is called on the pool when every job of a submission is finished."""
         self._batch = batch
-        self._manifests = manifests
         self._settings = settings
-        self._pool = pool
         self._inputs_of = inputs_of
         self._settled = settled
         self._clock = clock
@@ -120,7 +95,7 @@ class Poller:
         self._watched: dict[str, _Watched] = {}
         self._done: set[str] = set()
         self._ready: list[Change] = []
-        self._settling: list[_Finished] = []
+        self._settler = Settler(manifests, settings, pool, clock, self._changed, self._hand_on)
         self._sweep_at = 0.0
         self._failures = 0
         self._closed = False
@@ -173,7 +148,7 @@ class Poller:
         """What moved; waits at most so long. Never raises for what may pass."""
         deadline = self._clock() + wait_seconds
         while True:
-            self._settle_due()
+            self._settler.start_due()
             with self._changed:
                 if self._ready or self._closed:
                     ready, self._ready = self._ready, []
@@ -183,21 +158,18 @@ class Poller:
                 if now < wake or now < self._sweep_at:
                     if now >= deadline:
                         return []
-                    until = min(deadline, max(wake, self._sweep_at), self._settle_at())
+                    until = min(deadline, max(wake, self._sweep_at), self._settler.next_at)
                     self._changed.wait(max(0.0, until - now) if until > now else 0.0)
                     continue
             self._sweep()
             if self._clock() >= deadline:
-                self._settle_due()
+                self._settler.start_due()
                 with self._changed:
                     ready, self._ready = self._ready, []
                     return ready
 
     def _wake_at(self) -> float:
         return min((w.next_at for w in self._watched.values() if w.open), default=float("inf"))
-
-    def _settle_at(self) -> float:
-        return min((item.due for item in self._settling), default=float("inf"))
 
     def _sweep(self) -> None:
         """Look at everything that is due, a hundred a call."""
@@ -260,7 +232,7 @@ class Poller:
             elif watched.listed:
                 watched.missing_since = None
                 watched.reported = dict(job.get("arrayProperties", {}).get("statusSummary", {}))
-                watched.parent_ended = _ended(job) if job["status"] in _OVER else None
+                watched.parent_ended = reports.ended(job) if job["status"] in reports.OVER else None
             else:
                 watched.missing_since = None
                 self._seen(watched, job)
@@ -271,23 +243,18 @@ class Poller:
         if now - watched.missing_since < self._settings.vanished_after_seconds:
             return
         gone = Ended(succeeded=False, vanished=True)
-        for index in [*watched.open] if watched.listed else [_index(job_id)]:
+        for index in [*watched.open] if watched.listed else [reports.index(job_id)]:
             child = f"{watched.job_id}:{index}" if watched.size > 1 else job_id
-            self._finished(_Finished(watched, index, child, gone, None, None, None))
+            self._finished(watched, index, child, gone, {})
 
     def _seen(self, watched: _Watched, job: Mapping[str, Any]) -> None:
         """One job as DescribeJobs or ListJobs shows it."""
-        index, status = _index(job["jobId"]), job["status"]
+        index, status = reports.index(job["jobId"]), job["status"]
         if index not in watched.open:
             return
-        if status in _OVER:
+        if status in reports.OVER:
             watched.finished[status] = watched.finished.get(status, 0) + 1
-            self._finished(
-                _Finished(
-                    watched, index, job["jobId"], _ended(job), _log_stream(job),
-                    _seconds(job.get("startedAt")), _seconds(job.get("stoppedAt")),
-                )
-            )  # fmt: skip
+            self._finished(watched, index, job["jobId"], reports.ended(job), job)
         elif status == "RUNNING" and index not in watched.running:
             watched.running.add(index)
             change = Change(
@@ -295,8 +262,8 @@ class Poller:
                 index,
                 JobState.RUNNING,
                 job["jobId"],
-                log_stream=_log_stream(job),
-                started_at=_seconds(job.get("startedAt")),
+                log_stream=reports.log_stream(job),
+                started_at=reports.seconds(job.get("startedAt")),
             )
             with self._changed:
                 self._ready.append(change)
@@ -308,7 +275,7 @@ class Poller:
         over = watched.parent_ended is not None
         new = {
             status: watched.reported.get(status, 0) - watched.finished.get(status, 0)
-            for status in _OVER
+            for status in reports.OVER
         }
         now = self._clock()
         if not over:
@@ -318,7 +285,7 @@ class Poller:
                 return 0
         watched.listed_at = now
         calls = 0
-        for status in _OVER:
+        for status in reports.OVER:
             if new[status] > 0:
                 calls += self._list(watched, status)
         if over and watched.open and now - watched.since > self._settings.settle_seconds:
@@ -349,85 +316,44 @@ class Poller:
             answer = self._batch.describe_jobs(jobs=[f"{watched.job_id}:{i}" for i in indices])
             for job in answer["jobs"]:
                 self._seen(watched, job)
-            known = {_index(job["jobId"]) for job in answer["jobs"]}
+            known = {reports.index(job["jobId"]) for job in answer["jobs"]}
             for index in set(indices) - known:
                 ended = watched.parent_ended or Ended(succeeded=False, vanished=True)
                 job_id = f"{watched.job_id}:{index}"
-                self._finished(_Finished(watched, index, job_id, ended, None, None, None))
+                self._finished(watched, index, job_id, ended, {})
         return calls
 
-    # --- manifests
+    # --- finished jobs
 
-    def _finished(self, item: _Finished) -> None:
+    def _finished(
+        self, watched: _Watched, index: int, job_id: str, ended: Ended, job: Mapping[str, Any]
+    ) -> None:
         with self._changed:
-            item.watched.open.discard(item.index)
-            item.watched.unsettled.add(item.index)
-            self._settling.append(item)
-
-    def _settle_due(self) -> None:
-        with self._changed:
-            now = self._clock()
-            due = [item for item in self._settling if item.due <= now]
-            self._settling = [item for item in self._settling if item.due > now]
-        for item in due:
-            try:
-                self._pool.submit(self._settle, item)
-            except RuntimeError:  # closing
-                return
-
-    def _settle(self, item: _Finished) -> None:
-        handle = item.watched.handle
-        try:
-            found = self._manifests.read(
-                handle.id, handle.attempts[item.index], lambda: item.watched.inputs(item.index)
+            watched.open.discard(index)
+            watched.unsettled.add(index)
+            self._settler.add(
+                Finished(
+                    handle=watched.handle,
+                    index=index,
+                    job_id=job_id,
+                    ended=ended,
+                    inputs=watched.inputs,
+                    log_stream=reports.log_stream(job),
+                    started_at=reports.seconds(job.get("startedAt")),
+                    ended_at=reports.seconds(job.get("stoppedAt")),
+                )
             )
-        except errors.OrchestratorError as error:
-            item.tries += 1
-            pause = min(LONGEST_BACKOFF_SECONDS, 2.0 ** (item.tries - 1))
-            _log.warning("a manifest cannot be read; trying again", reason=str(error))
-            self._again(item, pause)
-            return
-        except Exception:
-            _log.exception("settling a job broke; trying again", job_id=item.job_id)
-            self._again(item, LONGEST_BACKOFF_SECONDS)
-            return
-        if found is None and not item.looked:
-            item.looked = True
-            self._again(item, self._settings.second_look_seconds)
-            return
-        self._hand_on(item, found)
 
-    def _again(self, item: _Finished, pause: float) -> None:
+    def _hand_on(self, change: Change) -> None:
+        """Called on the pool with what became of a finished job."""
         with self._changed:
-            item.due = self._clock() + pause
-            self._settling.append(item)
-            self._changed.notify_all()
-
-    def _hand_on(self, item: _Finished, found: Manifest | Failure | None) -> None:
-        watched, manifest, failure = item.watched, None, None
-        if isinstance(found, Manifest):
-            manifest = judged(found, item.ended)
-            failure = manifest.failure
-        else:
-            failure = found or classify(item.ended)
-        change = Change(
-            submission_id=watched.handle.id,
-            index=item.index,
-            state=JobState.FINISHED,
-            job_id=item.job_id,
-            manifest=manifest,
-            failure=failure,
-            log_stream=item.log_stream,
-            started_at=item.started_at,
-            ended_at=item.ended_at,
-        )
-        with self._changed:
+            watched = self._watched[change.submission_id]
             self._ready.append(change)
-            watched.unsettled.discard(item.index)
+            watched.unsettled.discard(change.index)
             over = not watched.open and not watched.unsettled
             if over:
-                self._watched.pop(watched.handle.id, None)
-                self._done.add(watched.handle.id)
+                del self._watched[change.submission_id]
+                self._done.add(change.submission_id)
             self._changed.notify_all()
         if over:
             self._settled(watched.handle)
@@ -449,34 +375,3 @@ def _packs(due: Iterable[_Watched]) -> Iterator[dict[str, _Watched]]:
 def _packs_of(indices: Sequence[int]) -> Iterator[Sequence[int]]:
     for start in range(0, len(indices), _DESCRIBED):
         yield indices[start : start + _DESCRIBED]
-
-
-def _index(job_id: str) -> int:
-    """A child's id ends with its index."""
-    return int(job_id.partition(":")[2] or 0)
-
-
-def _last_attempt(job: Mapping[str, Any]) -> Mapping[str, Any]:
-    attempts = job.get("attempts") or [{}]
-    container: Mapping[str, Any] = attempts[-1].get("container", {})
-    return container
-
-
-def _ended(job: Mapping[str, Any]) -> Ended:
-    container, last = job.get("container", {}), _last_attempt(job)
-    return Ended(
-        succeeded=job["status"] == "SUCCEEDED",
-        status_reason=job.get("statusReason") or "",
-        container_reason=container.get("reason") or last.get("reason") or "",
-        exit_code=container.get("exitCode", last.get("exitCode")),
-    )
-
-
-def _log_stream(job: Mapping[str, Any]) -> str | None:
-    container = job.get("container", {})
-    stream: str | None = _last_attempt(job).get("logStreamName") or container.get("logStreamName")
-    return stream
-
-
-def _seconds(milliseconds: int | None) -> float | None:
-    return milliseconds / 1000 if milliseconds else None

@@ -10,6 +10,7 @@
 # Runs on a static busybox, bash and dash alike, so: POSIX sh, and only applets and options that
 # busybox has. Every name starts with w_, because an assignment to a variable that the image
 # exports would change what the user's command sees. Few forks: most jobs are small.
+# One file, long as it is: jobs fetch it, and its hash is checked, as a whole.
 # Exit codes besides the command's own: exit_codes.py.
 set -u
 

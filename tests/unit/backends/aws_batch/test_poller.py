@@ -285,6 +285,17 @@ def test_small_arrays_are_described_with_everything_else() -> None:
     assert world.batch.calls == {"DescribeJobs": 1}
 
 
+def test_thousands_of_jobs_in_small_arrays_are_noticed_within_seconds() -> None:
+    world = World()
+    start = world.clock.now
+    for number in range(400):
+        world.watch([Job(start, start + 100) for _ in range(20)], name=f"a{number}")
+    found = world.finished(200)
+    assert len(found) == 8000
+    assert max(at for at, _ in found) <= start + 100 + 17
+    assert len(world.batch.times) <= 120 * 6
+
+
 def test_a_lagging_listing_loses_nobody() -> None:
     world = World()
     world.batch.lag = 20
