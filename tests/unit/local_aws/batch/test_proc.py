@@ -18,11 +18,12 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 @pytest.fixture
 def start() -> Iterator[Start]:
     started: list[subprocess.Popen[bytes]] = []
+    mine = uuid.uuid4().hex
 
     def run(script: str, **environment: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             ["/bin/sh", "-c", script],
-            env={"PATH": os.environ["PATH"], **environment},
+            env={"PATH": os.environ["PATH"], "TEST": mine, **environment},
             start_new_session=True,
         )
         started.append(process)
@@ -32,6 +33,7 @@ def start() -> Iterator[Start]:
     for process in started:
         proc.kill_sessions({process.pid: proc.start_time(process.pid)})
         process.wait()
+    proc.kill_marked("TEST", {mine})
 
 
 def members(leader: int) -> set[int]:
