@@ -2,8 +2,8 @@
 
 Threads, however many jobs wait: one that schedules, one worker for each running job (bounded by
 what the machine bears), one that writes logs, a few that stop jobs, and the runner's own. One lock
-guards all jobs and queues; it is never held while a process, a container or a log is dealt with. More than
-400 lines because all of it changes one state under that lock.
+guards all jobs and queues; it is never held while a process, a container or a log is dealt with.
+More than 400 lines because all of it changes one state under that lock.
 """
 
 from __future__ import annotations

@@ -6,9 +6,10 @@ nothing; one that moves a path which the job names cannot be given, and the job 
 
 A job is its session and whatever carries its marker variable. When its first process ends the rest
 is killed, as in a container: the process group at once, what had left the group at the latest one
-sweep later. Only what starts a session of its own and clears its environment escapes. Memory is what the job's processes hold for themselves
-(proportional share of anonymous and shared memory, as a cgroup counts it, not page cache), measured
-every 0.1 s: a job that holds more than its limit is killed as Linux would kill the container.
+sweep later. Only what starts a session of its own and clears its environment escapes. Memory is
+what the job's processes hold for themselves (proportional share of anonymous and shared memory, as
+a cgroup counts it, not page cache), measured every 0.1 s: a job that holds more than its limit is
+killed as Linux would kill the container.
 """
 
 from __future__ import annotations
