@@ -230,8 +230,8 @@ def _job_environment(settings: Settings, sessions: aws.Sessions) -> dict[str, st
         credentials = sessions.session(auth).get_credentials()
         if credentials is not None:
             frozen = credentials.get_frozen_credentials()
-            environment["AWS_ACCESS_KEY_ID"] = frozen.access_key
-            environment["AWS_SECRET_ACCESS_KEY"] = frozen.secret_key
+            environment["AWS_ACCESS_KEY_ID"] = frozen.access_key or ""
+            environment["AWS_SECRET_ACCESS_KEY"] = frozen.secret_key or ""
             environment.pop("AWS_SESSION_TOKEN", None)
             if frozen.token:
                 environment["AWS_SESSION_TOKEN"] = frozen.token

@@ -16,9 +16,8 @@ from orchestrator import errors
 from stacks.settings import ROOT
 
 _TAIL = 25
-# `dev-network: creating stack...`, ` ✅  dev-network`, ` ✅  dev-network (no changes)`
-_STACK_DONE = re.compile(r"^ ✅  (?P<stack>\S+)(?P<rest> \(no changes\))?")
-_STACK_BEGUN = re.compile(r"^(?P<stack>\S+): (?:deploying|destroying)\.\.\.")
+# `✅  dev-network`, `✅  dev-network (no changes)`
+_STACK_DONE = re.compile(r"^\s*✅\s+(?P<stack>\S+)(?P<rest> \(no changes\))?")
 
 
 @dataclass(frozen=True, slots=True)
