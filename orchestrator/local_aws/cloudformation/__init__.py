@@ -7,10 +7,11 @@ error that names it, and the stack fails with that reason.
     template.py     text -> sections, checked (unknown sections, types of values, cycles)
     parameters.py   template parameters and the values given for them
     intrinsics.py   Ref, Fn::*, conditions, rules, dynamic references
+    plan.py         what a stack shall become, and the names its template can refer to
     stack.py        what is known of a stack: status, resources, outputs, events
     engine.py       create, update, roll back, delete, in the order of dependencies
-    changes.py      change sets
-    api.py          the service's verbs on the wire
+    service.py      the stacks of a region, change sets, and what may be done to them when
+    api.py          the service's verbs on the wire; views.py, the shapes of its answers
     resources/      one module a service: how each resource type is created, updated, deleted
 
 A resource type acts only through the public API of its service (see loopback.py): so what it makes

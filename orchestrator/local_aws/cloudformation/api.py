@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -15,10 +14,10 @@ from moto.core.responses import ActionResult, BaseResponse, EmptyResult
 from moto.core.utils import camelcase_to_underscores
 from werkzeug.wrappers import Response
 
-from orchestrator.local_aws.cloudformation import engine, template
+from orchestrator.local_aws.cloudformation import plan, template, views
 from orchestrator.local_aws.cloudformation.errors import ValidationError
 from orchestrator.local_aws.cloudformation.service import ChangeSet, Stacks, Wish
-from orchestrator.local_aws.cloudformation.stack import ResourceStatus, Stack
+from orchestrator.local_aws.cloudformation.stack import Stack
 from orchestrator.local_aws.loopback import Loopback
 
 _BODY_LIMIT = 51_200
@@ -51,7 +50,7 @@ class CloudFormation:
     def stacks(self, region: str) -> Stacks:
         with self._lock:
             if region not in self._regions:
-                where = engine.Region(
+                where = plan.Region(
                     account=DEFAULT_ACCOUNT_ID,
                     name=region,
                     client=lambda service: self.client(service, region),
@@ -129,16 +128,16 @@ class _Verbs(BaseResponse):
     def describe_stacks(self) -> ActionResult:
         name = self.params.get("StackName")
         stacks = [self._stacks.find(name)] if name else self._stacks.live()
-        return self._page("Stacks", [_described(stack) for stack in stacks])
+        return self._page("Stacks", [views.description(stack) for stack in stacks])
 
     def list_stacks(self) -> ActionResult:
         wanted = self.params.get("StackStatusFilter")
         stacks = [s for s in self._stacks.all() if not wanted or s.status in wanted]
-        return self._page("StackSummaries", [_summary(stack) for stack in stacks])
+        return self._page("StackSummaries", [views.summary(stack) for stack in stacks])
 
     def describe_stack_events(self) -> ActionResult:
         events = list(self._stacks.find(self.params["StackName"]).events)
-        return self._page("StackEvents", [_known(event) for event in reversed(events)])
+        return self._page("StackEvents", [views.known(event) for event in reversed(events)])
 
     def describe_stack_resource(self) -> ActionResult:
         stack = self._stacks.find(self.params["StackName"])
@@ -147,7 +146,7 @@ class _Verbs(BaseResponse):
             raise ValidationError(
                 f"Resource {self.params['LogicalResourceId']} does not exist for stack {stack.name}"
             )
-        detail = _resource(stack, status) | {"LastUpdatedTimestamp": status.changed}
+        detail = views.resource(stack, status) | {"LastUpdatedTimestamp": status.changed}
         return ActionResult({"StackResourceDetail": detail})
 
     def describe_stack_resources(self) -> ActionResult:
@@ -160,7 +159,7 @@ class _Verbs(BaseResponse):
             else self._stacks.live()
         )
         found = [
-            _resource(stack, status) | {"Timestamp": status.changed}
+            views.resource(stack, status) | {"Timestamp": status.changed}
             for stack in stacks
             for status in list(stack.resource_status.values())
             if wanted in (None, status.logical_id) and physical in (None, status.physical_id)
@@ -170,7 +169,7 @@ class _Verbs(BaseResponse):
     def list_stack_resources(self) -> ActionResult:
         stack = self._stacks.find(self.params["StackName"])
         found = [
-            _resource(stack, status) | {"LastUpdatedTimestamp": status.changed}
+            views.resource(stack, status) | {"LastUpdatedTimestamp": status.changed}
             for status in list(stack.resource_status.values())
             if status.status not in ("DELETE_COMPLETE", "DELETE_SKIPPED")
         ]
@@ -210,13 +209,13 @@ class _Verbs(BaseResponse):
             parsed = template.parse(self._text())
         types = sorted({declaration.type for declaration in parsed.resources.values()})
         return ActionResult(
-            _known(
+            views.known(
                 {
-                    "Parameters": _declared_parameters(parsed, "ParameterType"),
+                    "Parameters": views.declared_parameters(parsed, "ParameterType"),
                     "Description": parsed.description,
                     "ResourceTypes": types,
                     "Version": parsed.document.get("AWSTemplateFormatVersion"),
-                    "Capabilities": _capabilities(parsed),
+                    "Capabilities": views.capabilities(parsed),
                 }
             )
         )
@@ -224,11 +223,11 @@ class _Verbs(BaseResponse):
     def validate_template(self) -> ActionResult:
         parsed = template.parse(self._text())
         return ActionResult(
-            _known(
+            views.known(
                 {
-                    "Parameters": _declared_parameters(parsed, None),
+                    "Parameters": views.declared_parameters(parsed, None),
                     "Description": parsed.description,
-                    "Capabilities": _capabilities(parsed),
+                    "Capabilities": views.capabilities(parsed),
                 }
             )
         )
@@ -251,7 +250,7 @@ class _Verbs(BaseResponse):
     def describe_change_set(self) -> ActionResult:
         made = self._change_set()
         return ActionResult(
-            _known(
+            views.known(
                 {
                     "ChangeSetName": made.name,
                     "ChangeSetId": made.id,
@@ -264,7 +263,7 @@ class _Verbs(BaseResponse):
                     "Status": made.status,
                     "StatusReason": made.status_reason,
                     "Capabilities": made.wish.capabilities,
-                    "Tags": _tags(made.plan.tags),
+                    "Tags": views.tags(made.plan.tags),
                     "Changes": made.changes,
                     "OnStackFailure": made.on_failure,
                 }
@@ -274,7 +273,7 @@ class _Verbs(BaseResponse):
     def list_change_sets(self) -> ActionResult:
         stack = self._stacks.find(self.params["StackName"])
         found = [
-            _known(
+            views.known(
                 {
                     "StackId": stack.id,
                     "StackName": stack.name,
@@ -316,7 +315,7 @@ class _Verbs(BaseResponse):
                  "Timestamp", "ResourceStatus", "ResourceStatusReason",
                  "ClientRequestToken")  # fmt: skip
         events = [
-            _known({name: event[name] for name in names}) | {"EventType": "STACK_EVENT"}
+            views.known({name: event[name] for name in names}) | {"EventType": "STACK_EVENT"}
             for event in reversed(list(stack.events))
         ]
         return self._page("OperationEvents", events)
@@ -405,93 +404,6 @@ def _object_of(url: str) -> tuple[str, str]:
         bucket, _, key = path.partition("/")
         return bucket, key
     return host.split(".s3", 1)[0].removesuffix(".localhost"), path
-
-
-def _described(stack: Stack) -> dict[str, Any]:
-    return _known(
-        {
-            "StackId": stack.id,
-            "StackName": stack.name,
-            "Description": stack.description,
-            "Parameters": [p.as_json() for p in stack.parameters.values()],
-            "CreationTime": stack.created,
-            "LastUpdatedTime": stack.updated,
-            "DeletionTime": stack.deleted,
-            "StackStatus": stack.status,
-            "StackStatusReason": stack.status_reason,
-            "DisableRollback": stack.disable_rollback,
-            "NotificationARNs": stack.notification_arns,
-            "Capabilities": stack.capabilities,
-            "Outputs": [output.as_json() for output in stack.outputs.values()],
-            "RoleARN": stack.role_arn,
-            "Tags": _tags(stack.tags),
-            "EnableTerminationProtection": stack.termination_protection,
-            "DriftInformation": {"StackDriftStatus": "NOT_CHECKED"},
-        }
-    )
-
-
-def _summary(stack: Stack) -> dict[str, Any]:
-    return _known(
-        {
-            "StackId": stack.id,
-            "StackName": stack.name,
-            "TemplateDescription": stack.description,
-            "CreationTime": stack.created,
-            "LastUpdatedTime": stack.updated,
-            "DeletionTime": stack.deleted,
-            "StackStatus": stack.status,
-            "StackStatusReason": stack.status_reason,
-        }
-    )
-
-
-def _resource(stack: Stack, status: ResourceStatus) -> dict[str, Any]:
-    resource = stack.resources.get(status.logical_id)
-    metadata = resource.declaration.metadata if resource else None
-    return _known(
-        {
-            "StackId": stack.id,
-            "StackName": stack.name,
-            "LogicalResourceId": status.logical_id,
-            "PhysicalResourceId": status.physical_id or None,
-            "ResourceType": status.type,
-            "ResourceStatus": status.status,
-            "ResourceStatusReason": status.reason,
-            "Metadata": json.dumps(metadata) if metadata is not None else None,
-        }
-    )
-
-
-def _declared_parameters(parsed: template.Template, kind: str | None) -> list[dict[str, Any]]:
-    shown = []
-    for name, declared in parsed.section("Parameters").items():
-        default = declared.get("Default")
-        item = {
-            "ParameterKey": name,
-            "DefaultValue": None if default is None else str(default),
-            "NoEcho": str(declared.get("NoEcho", False)).lower() == "true",
-            "Description": declared.get("Description"),
-        }
-        if kind is not None:
-            item[kind] = declared.get("Type")
-            allowed = [str(value) for value in declared.get("AllowedValues", [])]
-            item["ParameterConstraints"] = {"AllowedValues": allowed}
-        shown.append(_known(item))
-    return shown
-
-
-def _capabilities(parsed: template.Template) -> list[str]:
-    iam = any(d.type.startswith("AWS::IAM::") for d in parsed.resources.values())
-    return ["CAPABILITY_NAMED_IAM"] if iam else []
-
-
-def _tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
-def _known(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: item for key, item in value.items() if item is not None}
 
 
 def _plain(item: Any) -> dict[str, Any]:

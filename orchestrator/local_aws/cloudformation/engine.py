@@ -6,6 +6,8 @@
              One fails: every step taken is undone (UPDATE_ROLLBACK_COMPLETE)
     delete   reverse order; what cannot be deleted stays, and what it depends on
 
+Over 400 lines, as the three share how one resource is made, changed and dropped.
+
 Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-updating-stacks-update-behaviors.html
 """
 
@@ -14,16 +16,16 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from orchestrator.local_aws.cloudformation import intrinsics, parameters, resources
+from orchestrator.local_aws.cloudformation import intrinsics, resources
 from orchestrator.local_aws.cloudformation.errors import ResourceFailed, ValidationError
-from orchestrator.local_aws.cloudformation.parameters import Parameter
+from orchestrator.local_aws.cloudformation.plan import Plan, Region, Scope
 from orchestrator.local_aws.cloudformation.resources.base import (
     Made,
     Properties,
@@ -39,138 +41,12 @@ _KEPT = {"Retain", "RetainExceptOnCreate"}
 
 
 @dataclass(frozen=True)
-class Region:
-    """Where a stack lives: account, region, clients of it, and what other stacks export."""
-
-    account: str
-    name: str
-    client: Callable[[str], Any]
-    exports: Callable[[], Mapping[str, str]]
-    importing: Callable[[str], list[str]]
-    """Names of the stacks that import an export."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a stack shall become."""
-
-    template: Template
-    parameters: Mapping[str, Parameter]
-    tags: Mapping[str, str]
-
-
-@dataclass(frozen=True)
 class _Step:
     """One step of an update, to be taken back when a later one fails."""
 
     kind: Literal["same", "created", "changed", "replaced"]
     after: Resource
     before: Resource | None
-
-
-class _Scope:
-    """Names of a plan, with the resources that exist so far."""
-
-    def __init__(
-        self, stack: Stack, plan: Plan, region: Region, existing: Mapping[str, Resource]
-    ) -> None:
-        self._stack, self._plan, self._region, self._existing = stack, plan, region, existing
-        self._conditions: dict[str, bool | None] = {}
-        self.imported: set[str] = set()
-
-    def ref(self, name: str) -> Any:
-        pseudo = {
-            "AWS::AccountId": self._region.account,
-            "AWS::NotificationARNs": self._stack.notification_arns,
-            "AWS::Partition": "aws",
-            "AWS::Region": self._region.name,
-            "AWS::StackId": self._stack.id,
-            "AWS::StackName": self._stack.name,
-            "AWS::URLSuffix": "amazonaws.com",
-        }
-        if name in pseudo:
-            return pseudo[name]
-        if name in self._plan.parameters:
-            return self._plan.parameters[name].value
-        return self._resource(name).physical_id
-
-    def attribute(self, logical_id: str, name: str) -> Any:
-        resource = self._resource(logical_id)
-        if name not in resource.attributes:
-            raise ValidationError(
-                f"Template error: resource {logical_id} does not support attribute type {name} "
-                "in Fn::GetAtt"
-            )
-        return resource.attributes[name]
-
-    def condition(self, name: str) -> bool:
-        if name not in self._conditions:
-            conditions = self._plan.template.section("Conditions")
-            if name not in conditions:
-                raise ValidationError(f"Template error: no condition {name}")
-            self._conditions[name] = None
-            self._conditions[name] = intrinsics.test(conditions[name], self)
-        value = self._conditions[name]
-        if value is None:
-            raise ValidationError(f"Template error: condition {name} depends on itself")
-        return value
-
-    def mapping(self, name: str) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self._plan.template.section("Mappings")[name]
-        return found
-
-    def import_value(self, name: str) -> str:
-        exports = self._region.exports()
-        if name not in exports:
-            raise ValidationError(f"No export named {name} found.")
-        self.imported.add(name)
-        return exports[name]
-
-    def zones(self, region: str) -> list[str]:
-        if region != self._region.name:
-            raise ValidationError(f"the local AWS has no zones of {region} in {self._region.name}")
-        answer = self._region.client("ec2").describe_availability_zones()
-        return sorted(zone["ZoneName"] for zone in answer["AvailabilityZones"])
-
-    def _resource(self, logical_id: str) -> Resource:
-        if logical_id not in self._existing:
-            raise ValidationError(
-                f"Unresolved resource dependencies [{logical_id}] in the template: its condition "
-                "is false"
-            )
-        return self._existing[logical_id]
-
-
-def plan(
-    stack: Stack,
-    template: Template,
-    values: Mapping[str, str],
-    tags: Mapping[str, str],
-    region: Region,
-) -> Plan:
-    """Parameters resolved and rules asserted. Raises ValidationError."""
-
-    def ssm(name: str) -> str:
-        try:
-            return str(region.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
-        except ClientError:
-            raise ValidationError(
-                f"Unable to fetch parameters [{name}] from parameter store for this account."
-            ) from None
-
-    resolved = parameters.resolve(template.section("Parameters"), values, ssm)
-    made = Plan(template, resolved, tags)
-    scope = _Scope(stack, made, region, {})
-    for name, rule in template.section("Rules").items():
-        if "RuleCondition" in rule and not intrinsics.test(rule["RuleCondition"], scope):
-            continue
-        for assertion in rule.get("Assertions", []):
-            if not intrinsics.test(assertion["Assert"], scope):
-                reason = assertion.get("AssertDescription", "an assertion failed")
-                raise ValidationError(f"Template validation error: Rule {name}: {reason}")
-    for name in template.section("Conditions"):
-        scope.condition(name)
-    return made
 
 
 class Engine:
@@ -183,7 +59,7 @@ class Engine:
         """`on_failure`: ROLLBACK, DO_NOTHING or DELETE. Failures end in the stack's status."""
         _adopt(stack, plan)
         stack.become("CREATE_IN_PROGRESS", "User Initiated")
-        scope = _Scope(stack, plan, self._region, stack.resources)
+        scope = Scope(stack, plan, self._region, stack.resources)
         try:
             for declaration in _wanted(plan.template, scope):
                 self._create_one(stack, plan, scope, declaration)
@@ -214,7 +90,7 @@ class Engine:
         done: list[_Step] = []
         before = dict(stack.resources)
         now: dict[str, Resource] = {}  # what exists as the new template sees it
-        scope = _Scope(stack, plan, self._region, now)
+        scope = Scope(stack, plan, self._region, now)
         try:
             for declaration in _wanted(plan.template, scope):
                 name = declaration.logical_id
@@ -253,7 +129,7 @@ class Engine:
 
     def changes(self, stack: Stack, plan: Plan) -> list[dict[str, Any]]:
         """What an update would do, as far as it can be known before: a change set's Changes."""
-        scope = _Scope(stack, plan, self._region, stack.resources)
+        scope = Scope(stack, plan, self._region, stack.resources)
         wanted = {d.logical_id: d for d in _wanted(plan.template, scope)}
         found = []
         for name, declaration in wanted.items():
@@ -279,7 +155,7 @@ class Engine:
     # One resource
 
     def _create_one(
-        self, stack: Stack, plan: Plan, scope: _Scope, declaration: Declaration
+        self, stack: Stack, plan: Plan, scope: Scope, declaration: Declaration
     ) -> Resource:
         stack.resource_became(declaration, "", "CREATE_IN_PROGRESS")
         with _reported(stack, declaration, "", "CREATE_FAILED"):
@@ -307,7 +183,7 @@ class Engine:
         self,
         stack: Stack,
         plan: Plan,
-        scope: _Scope,
+        scope: Scope,
         declaration: Declaration,
         old: Resource | None,
         done: list[_Step],
@@ -495,7 +371,7 @@ class Engine:
             raise ResourceFailed(f"Could not find a value associated with JSONKey {key} in secret")
         return str(value[key])
 
-    def _outputs(self, template: Template, scope: _Scope, stack: Stack) -> dict[str, Output]:
+    def _outputs(self, template: Template, scope: Scope, stack: Stack) -> dict[str, Output]:
         outputs = {}
         taken = self._region.exports()
         for name, declared in template.section("Outputs").items():
@@ -567,13 +443,13 @@ def _adopt(stack: Stack, plan: Plan) -> None:
     stack.parameters, stack.tags = dict(plan.parameters), dict(plan.tags)
 
 
-def _wanted(template: Template, scope: _Scope) -> list[Declaration]:
+def _wanted(template: Template, scope: Scope) -> list[Declaration]:
     """Declarations whose condition holds, each after what it depends on."""
     declared = (template.resources[name] for name in template.order)
     return [d for d in declared if d.condition is None or scope.condition(d.condition)]
 
 
-def _evaluated(declaration: Declaration, scope: _Scope) -> Properties:
+def _evaluated(declaration: Declaration, scope: Scope) -> Properties:
     properties: Properties = intrinsics.evaluate(dict(declaration.properties), scope)
     return properties
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.local_aws.cloudformation import engine, errors, parameters, template
+from orchestrator.local_aws.cloudformation import plan as plans
 from orchestrator.local_aws.cloudformation.errors import ValidationError
 from orchestrator.local_aws.cloudformation.stack import Stack
 
@@ -64,7 +65,7 @@ class ChangeSet:
     description: str | None
     stack: Stack
     wish: Wish
-    plan: engine.Plan
+    plan: plans.Plan
     changes: list[dict[str, Any]]
     status: str = "CREATE_COMPLETE"
     status_reason: str | None = None
@@ -76,7 +77,7 @@ class ChangeSet:
 class Stacks:
     """All stacks of a region. An operation is over when its method returns."""
 
-    def __init__(self, region: engine.Region) -> None:
+    def __init__(self, region: plans.Region) -> None:
         self._region = region
         self._engine = engine.Engine(region)
         self._stacks: dict[str, Stack] = {}
@@ -293,13 +294,13 @@ class Stacks:
         for made in [m for m in self.change_sets.values() if m.stack is stack]:
             del self.change_sets[made.id]
 
-    def _plan(self, stack: Stack, wish: Wish, parsed: template.Template) -> engine.Plan:
+    def _plan(self, stack: Stack, wish: Wish, parsed: template.Template) -> plans.Plan:
         _check_capabilities(parsed, wish.capabilities)
         values = parameters.given(wish.parameters, stack.parameters)
         tags = stack.tags if wish.tags is None else wish.tags
-        return engine.plan(stack, parsed, values, tags, self._region)
+        return plans.make(stack, parsed, values, tags, self._region)
 
-    def _check_imports(self, stack: Stack, plan: engine.Plan) -> None:
+    def _check_imports(self, stack: Stack, plan: plans.Plan) -> None:
         """An export that another stack imports may not go (nor change: engine.py)."""
         declared = plan.template.section("Outputs")
         kept = {

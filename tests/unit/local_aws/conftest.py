@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,10 +86,15 @@ class Cloud:
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
     gateway = Gateway(Settings(tmp_path_factory.mktemp("aws"), jobs="process"))
     gateway.endpoint = "http://localhost"
-    made = Cloud(gateway, Loopback(gateway))
-    yield made
-    assert werkzeug.test.Client(gateway).post("/moto-api/reset").status_code == 200
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")  # as the server does
+        _reset(gateway)  # moto is one for the whole process: what other tests made goes
+        yield Cloud(gateway, Loopback(gateway))
+    _reset(gateway)
     gateway.close()
+
+
+def _reset(gateway: Gateway) -> None:
+    assert werkzeug.test.Client(gateway).post("/moto-api/reset").status_code == 200
