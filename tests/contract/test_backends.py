@@ -6,8 +6,12 @@ touch nothing but their own directories, so they run in any image.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import secrets
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +34,7 @@ from orchestrator.model.job import (
     SubmissionHandle,
 )
 from orchestrator.model.manifest import Manifest
-from tests import containers
+from tests import batch_cloud, containers
 
 
 @dataclass
@@ -158,7 +162,35 @@ def _docker(tmp_path: Path) -> Iterator[Lab]:
         yield lab
 
 
+@functools.cache
+def _cloud() -> batch_cloud.Cloud:
+    """One AWS for all tests of this process; it ends with it."""
+    # Not TemporaryDirectory: it removes itself before what is registered here is called.
+    base = Path(tempfile.mkdtemp(prefix="batch-contract-"))
+    ending = contextlib.ExitStack()
+    ending.callback(shutil.rmtree, base)
+    cloud = ending.enter_context(batch_cloud.running(base))
+    atexit.register(ending.close)
+    return cloud
+
+
+@contextlib.contextmanager
+def _aws_batch(_: Path) -> Iterator[Lab]:
+    cloud = _cloud()
+
+    def put(name: str, content: bytes) -> str:
+        uri = f"s3://{cloud.deployment.bucket}/in puts/{secrets.token_hex(4)}/{name}"
+        cloud.put(uri, content)
+        return uri
+
+    # Attempts are named alike in every test: a root of their own keeps their files apart.
+    root = f"s3://{cloud.deployment.bucket}/root {secrets.token_hex(4)}"
+    shape = Shape(image="busybox", cpu=1, memory_mib=64)
+    yield Lab(lambda: batch_cloud.backend_on(cloud, root=root), shape, put, cloud.get)
+
+
 LABS = {
+    "aws-batch": pytest.param(_aws_batch, id="aws-batch"),
     "local": pytest.param(_local, id="local"),
     "local-docker": pytest.param(_docker, id="local-docker", marks=pytest.mark.docker),
 }
@@ -360,9 +392,10 @@ def test_a_job_is_explained_at_every_stage(lab: Lab) -> None:
 
 def test_the_place_of_an_attempt_is_its_own_and_always_the_same(lab: Lab) -> None:
     first = AttemptRef("r", "r", "flow/r", "call-t", "t")
+    other = AttemptRef("r", "r", "flow/r", "call-t-0", "t", (0,))
     places = {
         lab.backend().work_dir(attempt).path
-        for attempt in (first, replace(first, attempt=2), replace(first, shards=(0,)))
+        for attempt in (first, replace(first, attempt=2), other)
     }
     assert len(places) == 3
     assert lab.backend().work_dir(first) == lab.restart().work_dir(first)

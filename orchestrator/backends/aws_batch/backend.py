@@ -89,6 +89,7 @@ class AwsBatchBackend:
         self._wrapper_sha256 = hashlib.sha256(self._wrapper).hexdigest()
         self._wrapper_put_at = float("-inf")
         self._submitted_at: dict[str, float] = {}
+        self._revoked: set[str] = set()
 
     # --- before anything is submitted
 
@@ -143,6 +144,10 @@ class AwsBatchBackend:
         list(self._pool.map(lambda bundle: self._bundles.put(*bundle), self._packed(submission)))
         request = self._request(submission, self._definitions.arn(shape))
         with self._lock:
+            if handle.id in self._revoked:
+                raise errors.NotAllowed(
+                    f"submission {handle.name} was revoked; nothing was started"
+                )
             self._submitted_at[handle.id] = self._clock()
         try:
             answer = self._clients.submitting.submit_job(**request)
@@ -167,6 +172,8 @@ class AwsBatchBackend:
 
     def revoke(self, handle: SubmissionHandle) -> None:
         """Delete its bundles: a wrapper that cannot fetch its bundle runs nothing."""
+        with self._lock:
+            self._revoked.add(handle.id)
         self._bundles.delete(handle.id, len(handle.attempts))
 
     def _packed(self, submission: Submission) -> Iterator[tuple[str, bytes]]:

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import io
-import shutil
 import subprocess
 import tarfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
-import boto3
 import pytest
 
 from orchestrator.backends.aws_batch import AwsBatchBackend
-from orchestrator.local_aws import process
 from orchestrator.model.failures import FailureCode
 from orchestrator.model.job import InputFile, OutputPlan, Shape
+from tests import batch_cloud, containers
+from tests.batch_cloud import Cloud, backend_on
+from tests.containers import BUSYBOX
 
-from .conftest import REGION, S5CMD, Cloud, backend_on, collect, deploy, submission
+from .conftest import collect, submission
 
 pytestmark = pytest.mark.docker
 
-BUSYBOX = Path("/bin/busybox")
 APPLETS = ("sh", "cat", "echo", "head", "id", "ls", "sleep", "tail", "touch")
 
 
@@ -36,31 +34,10 @@ def docker(*arguments: str, data: bytes | None = None) -> bytes:
 
 @pytest.fixture(scope="module")
 def container_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    if not BUSYBOX.exists():
-        pytest.skip(f"{BUSYBOX} is not installed (Debian: busybox-static)")
-    if not shutil.which("docker"):
-        pytest.skip("there is no docker command on this machine")
-    if subprocess.run(["docker", "info"], capture_output=True, timeout=60).returncode != 0:
-        pytest.skip("no Docker engine answers on this machine")
-    base = tmp_path_factory.mktemp("containers")
-    base.chmod(0o755)
-    for parent in base.parents[:2]:
-        parent.chmod(0o755)
-    tools, scratch = base / "tools", base / "scratch"
-    tools.mkdir()
-    scratch.mkdir()
-    scratch.chmod(0o1777)
-    for name in ("sh", "busybox"):
-        shutil.copy(BUSYBOX, tools / name)
-    shutil.copy(S5CMD, tools / "s5cmd")
-    aws = process.start(base / "aws", jobs="docker")
-    try:
-        session = boto3.Session(
-            aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION
-        )
-        yield deploy(aws.endpoint, session, tools, scratch)
-    finally:
-        process.stop(base / "aws", destroy=True)
+    if reason := containers.why_not():
+        pytest.skip(reason)
+    with batch_cloud.running(tmp_path_factory.mktemp("containers"), "docker") as cloud:
+        yield cloud
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from orchestrator.backends.aws_batch import AwsBatchBackend
 from orchestrator.backends.base import JobState
 from orchestrator.model.failures import FailureCode
 from orchestrator.model.job import InputFile, OutputPlan, Shape
+from tests.batch_cloud import Cloud
 
-from .conftest import Cloud, collect, submission
+from .conftest import collect, submission
 
 Make = Callable[..., AwsBatchBackend]
 
