@@ -144,11 +144,11 @@ class AwsBatchBackend:
         list(self._pool.map(lambda bundle: self._bundles.put(*bundle), self._packed(submission)))
         request = self._request(submission, self._definitions.arn(shape))
         with self._lock:
-            if handle.id in self._revoked:
-                raise errors.NotAllowed(
-                    f"submission {handle.name} was revoked; nothing was started"
-                )
+            revoked = handle.id in self._revoked
             self._submitted_at[handle.id] = self._clock()
+        if revoked:
+            self._bundles.delete(handle.id, len(handle.attempts))
+            raise errors.NotAllowed(f"submission {handle.name} was revoked; nothing was started")
         try:
             answer = self._clients.submitting.submit_job(**request)
         except (BotoCoreError, ClientError) as error:
