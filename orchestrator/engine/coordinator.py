@@ -248,11 +248,11 @@ class Engine:
         watched = {a.backend for a in self._active.values() if a.run.inflight}
         for backend in self._backends:
             self._effects.watch(backend, backend in watched)
-        with self._changed:
-            self._progress[root_id] = active.run.progress()
-            if active.run.is_over:
+        self._progress[root_id] = active.run.progress()
+        if active.run.is_over:
+            with self._changed:
                 self._finish(root_id, active)
-            self._changed.notify_all()
+                self._changed.notify_all()
 
     def _finish(self, root_id: str, active: _Active) -> None:
         del self._active[root_id]

@@ -25,6 +25,7 @@ from orchestrator.wdl.graph import Write
 _log = structlog.get_logger(__name__)
 
 _FETCH_TRIES = 4
+_GATHER_SECONDS = 0.1  # between two sweeps: what ends together is committed together
 
 
 class Effects:
@@ -216,6 +217,7 @@ class Effects:
                 continue
             if changes:
                 self._post(events.Changed(name, changes))
+                self._closing.wait(_GATHER_SECONDS)
 
 
 class _FetchBatch:
