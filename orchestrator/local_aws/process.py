@@ -147,6 +147,13 @@ def write_record(state_dir: Path, port: int, jobs: str) -> None:
     _write(state_dir / "server.json", json.dumps(record))
 
 
+def remove_record(state_dir: Path) -> None:
+    """The running process says that it answers no more; another one's record stays."""
+    record = _read_record(state_dir)
+    if record is not None and record.pid == os.getpid():
+        (state_dir / "server.json").unlink(missing_ok=True)
+
+
 def last_port(state_dir: Path) -> int:
     """The port used last, 0 when there is none."""
     try:

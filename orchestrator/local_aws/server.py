@@ -59,7 +59,7 @@ def _serve(stack: contextlib.ExitStack, state_dir: Path, arguments: argparse.Nam
     signal.signal(signal.SIGINT, end)
     process.write_record(state_dir, server.server_port, arguments.jobs)
     aws.on_runner = lambda runner: process.write_record(state_dir, server.server_port, runner)
-    stack.callback((state_dir / "server.json").unlink, missing_ok=True)
+    stack.callback(process.remove_record, state_dir)
     _log.info("listening on 127.0.0.1:%d", server.server_port)
     failed = threading.Event()
 

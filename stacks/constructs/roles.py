@@ -62,10 +62,13 @@ def worker(scope: Construct, id: str) -> iam.Role:
 
 
 def job(scope: Construct, id: str, *, bucket: s3.IBucket, storage: Storage) -> iam.Role:
-    """What a job's wrapper and command may do: read the buckets, write below the two prefixes."""
+    """What a job's wrapper and command may do: read the buckets, write below the root prefix.
+
+    Not below the scratch prefix: what other jobs are about to run lies there.
+    """
     role = _for_jobs(scope, id, "Jobs: their data")
     _read(role, bucket, storage)
-    _write(role, bucket, [storage.root_prefix, storage.scratch_prefix])
+    _write(role, bucket, [storage.root_prefix])
     return role
 
 

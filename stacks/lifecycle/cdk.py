@@ -17,7 +17,7 @@ from stacks.settings import ROOT
 
 _TAIL = 25
 # `✅  dev-network`, `✅  dev-network (no changes)`
-_STACK_DONE = re.compile(r"^\s*✅\s+(?P<stack>\S+)(?P<rest> \(no changes\))?")
+_STACK_DONE = re.compile(r"^\s*✅\s+(?!Environment)(?P<stack>\S+)(?P<rest> \(no changes\))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,9 @@ class Cdk:
             "PATH": os.pathsep.join([str(python), str(node), os.environ.get("PATH", "")]),
             "JSII_NODE": str(node / "node"),
             "CDK_DISABLE_CLI_TELEMETRY": "true",
+            "JSII_RUNTIME_PACKAGE_CACHE_ROOT": os.environ.get(
+                "JSII_RUNTIME_PACKAGE_CACHE_ROOT", str(ROOT / ".cache" / "jsii")
+            ),
             # The library is half a gigabyte of Python: compiled once, not at every synthesis.
             "PYTHONDONTWRITEBYTECODE": "",
         }

@@ -74,7 +74,7 @@ def _bootstrap_local(home: Path, jobs: str, prove: bool) -> None:
     aws = process.start(state, jobs=runner)
     say("aws", f"on this machine at {aws.endpoint}")
     # Its own validation takes longer than the deployment; the tests of the stacks run it.
-    variables = aws.environment() | {"CDK_VALIDATION": "false"}
+    variables = aws.environment() | {"CDK_VALIDATION": "false", "HOME": str(local.own_home(home))}
     cdk = Cdk(state, context, variables, lambda text: say("", text))
     session = boto3.Session(
         aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],

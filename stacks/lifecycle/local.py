@@ -25,6 +25,13 @@ def state(home: Path) -> Path:
     return home / ".local-aws"
 
 
+def own_home(home: Path) -> Path:
+    """A home directory for tools that keep caches there whatever one tells them."""
+    path = state(home) / "home"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 def context(home: Path) -> dict[str, str]:
     """What only this machine knows of the environment: where its host keeps tools and scratch."""
     chosen = {
@@ -46,6 +53,7 @@ def prepare_host(home: Path, jobs: str) -> None:
     tools, scratch = state(home) / "host" / "tools", state(home) / "host" / "scratch"
     tools.mkdir(parents=True, exist_ok=True)
     scratch.mkdir(parents=True, exist_ok=True)
+    scratch.chmod(0o1777)  # images may run as a user of their own
     wanted = {tool.name: tool.path for tool in assets.tools(assets.machine_architecture())}
     if jobs == "docker":
         wanted["sh"] = wanted["busybox"]

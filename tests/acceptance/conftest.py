@@ -161,7 +161,16 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
     """Deployed once; the tests of this folder run in one process (xdist_group)."""
     home = tmp_path_factory.mktemp("environment")
     done = bootstrap(home)
-    assert done.code == 0, done.stderr[-5000:]
+    try:
+        assert done.code == 0, done.stderr[-5000:]
+        yield _deployed(home, done)
+    finally:
+        destroyed = bootstrap(home, "--destroy")
+    assert destroyed.code == 0, destroyed.stderr
+    shutil.rmtree(home)
+
+
+def _deployed(home: Path, done: Finished) -> Environment:
     aws = process.status(home / ".local-aws")
     assert aws is not None
     ssm = boto3.client(
@@ -171,10 +180,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
         aws_access_key_id="local",
         aws_secret_access_key="local",
     )
-    yield Environment(home, aws, done, deployment.read(ssm, "local"))
-    destroyed = bootstrap(home, "--destroy")
-    assert destroyed.code == 0, destroyed.stderr
-    shutil.rmtree(home)
+    return Environment(home, aws, done, deployment.read(ssm, "local"))
 
 
 @pytest.fixture
