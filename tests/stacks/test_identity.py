@@ -99,7 +99,7 @@ def test_the_worker_role_cannot_touch_data(
         assert ":::cdk-hnb659fds-assets-111122223333-us-east-1/" in target
 
 
-def test_a_job_reads_the_bucket_and_writes_only_below_the_two_prefixes(
+def test_a_job_reads_the_bucket_and_writes_only_below_the_root_prefix(
     resources: list[tuple[str, str, str, dict[str, Any]]],
 ) -> None:
     assert _actions(resources, "JobRole") == {
@@ -112,7 +112,7 @@ def test_a_job_reads_the_bucket_and_writes_only_below_the_two_prefixes(
     }
     for _, actions, targets, _ in _statements(resources, "JobRole"):
         if "s3:PutObject" in actions:
-            assert sorted(t.rsplit(">", 1)[1] for t in targets) == ["/scratch/*", "/workflows/*"]
+            assert sorted(t.rsplit(">", 1)[1] for t in targets) == ["/workflows/*"]
 
 
 def test_an_execution_role_pulls_and_logs_and_nothing_else(
