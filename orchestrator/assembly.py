@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -31,6 +32,10 @@ from orchestrator.wdl import document
 from orchestrator.wdl.bundle import Bundle
 
 _LEASE_SECONDS = 60.0
+_DOCUMENTS_KEPT = 32
+
+_documents: dict[str, document.Document] = {}
+_loading = threading.Lock()
 
 
 @dataclass(slots=True)
@@ -276,7 +281,17 @@ def _secret(arn: str, sessions: aws.Sessions, auth: str | None) -> dict[str, str
 def load_bundle(files: Mapping[str, str]) -> document.Document:
     """A document from a bundle as the store keeps it: the entry "" names the main file."""
     sources = dict(files)
-    return document.load(Bundle(main=sources.pop(""), files=sources))
+    return load(Bundle(main=sources.pop(""), files=sources))
+
+
+def load(bundle: Bundle) -> document.Document:
+    """A document; the same bundle is parsed once in a process: documents never change."""
+    with _loading:
+        if bundle.digest not in _documents:
+            while len(_documents) >= _DOCUMENTS_KEPT:
+                del _documents[next(iter(_documents))]
+            _documents[bundle.digest] = document.load(bundle)
+        return _documents[bundle.digest]
 
 
 def _file_values(value: Any) -> Iterator[str]:

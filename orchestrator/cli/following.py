@@ -65,7 +65,7 @@ def _wait(engine: Engine, root_id: str, quiet: bool) -> WorkflowRecord:
     watcher = _Quiet() if quiet else _Live() if sys.stderr.isatty() else _Lines()
     with watcher:
         while True:
-            record = engine.wait(root_id, timeout=0.2)
+            record = engine.wait(root_id, timeout=2.0 if quiet else 0.2)
             progress = engine.progress(root_id)
             if progress is not None:
                 watcher.show(progress)

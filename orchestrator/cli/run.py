@@ -46,10 +46,10 @@ def run(
     """
     from orchestrator import assembly, submission
     from orchestrator.cli import following
-    from orchestrator.wdl import bundle, document
+    from orchestrator.wdl import bundle
 
     settings = options.load(config, environment)
-    loaded = document.load(bundle.read(workflow))
+    loaded = assembly.load(bundle.read(workflow))
     for warning in loaded.warnings:
         typer.echo(f"warning: {warning}", err=True)
     made = assembly.assemble(settings, containers=not no_containers)

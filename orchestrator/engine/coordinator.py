@@ -39,7 +39,7 @@ class EngineSettings:
     owner: str = field(default_factory=this_process)
     lease_seconds: float = 60.0
     slice_seconds: float = 0.05
-    command_poll_seconds: float = 1.0
+    command_poll_seconds: float = 2.0
     job_limits: Mapping[str, int] = field(default_factory=dict)  # backend -> jobs at once
     workers: int = 16
     read_limit_bytes: int = 128 * 1024**2

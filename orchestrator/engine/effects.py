@@ -25,7 +25,7 @@ from orchestrator.wdl.graph import Write
 _log = structlog.get_logger(__name__)
 
 _FETCH_TRIES = 4
-_GATHER_SECONDS = 0.1  # between two sweeps: what ends together is committed together
+_GATHER_SECONDS = 0.2  # between two sweeps: what ends together is committed together
 
 
 class Effects:

@@ -257,15 +257,19 @@ class SqlStore(Store):
     def take_commands(self, lease: Lease) -> Sequence[tuple[int, str, str]]:
         command, token = schema.command.c, new_token()
         mine = command.root_id == lease.root_id
+        waiting = sa.or_(command.taken_epoch.is_(None), command.taken_epoch < lease.epoch)
+        if not self._database.read(
+            lambda connection: connection.execute(
+                sa.select(command.number).where(mine, waiting).limit(1)
+            ).first()
+        ):
+            return ()  # as nearly always: asked every second or two
 
         def work(connection: sa.Connection, _: bool) -> Sequence[tuple[int, str, str]]:
             leases.lock(connection, lease)
             connection.execute(
                 sa.update(schema.command)
-                .where(
-                    mine,
-                    sa.or_(command.taken_epoch.is_(None), command.taken_epoch < lease.epoch),
-                )
+                .where(mine, waiting)
                 .values(taken_token=token, taken_epoch=lease.epoch)
             )
             taken = (
