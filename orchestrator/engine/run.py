@@ -153,7 +153,8 @@ class _LiveSubmission:
     record: SubmissionRecord
     handle: SubmissionHandle
     shape: Shape | None
-    remaining: set[int]
+    remaining: set[int]  # not finished
+    judging: int = 0  # finished, but their attempts are not recorded so yet
 
 
 @dataclass(slots=True, eq=False)
@@ -697,8 +698,7 @@ class Run:
         assert record is not None
         if change.state is JobState.FINISHED:
             live.remaining.discard(change.index)
-            if not live.remaining:
-                self._settle(live, SubmissionState.SETTLED)
+            live.judging += 1
             self._todo.append(
                 _Step(
                     do=lambda: self._finish(call, change),
@@ -792,6 +792,12 @@ class Run:
                 ended_at=(change and change.ended_at) or self.now,
             )
         )
+        live = self._submissions.get(record.submission_id or "")
+        if change is not None and live is not None:
+            # Not before: until then a restart has to find the job, or it would run again.
+            live.judging -= 1
+            if not live.remaining and not live.judging:
+                self._settle(live, SubmissionState.SETTLED)
 
     def _pin_outputs(self, manifest: Manifest, outputs: Mapping[str, Any]) -> None:
         """What is known of the files that go on into the graph spares a look-up each."""

@@ -1,0 +1,110 @@
+"""One run without threads: each turn is asked for, and what is committed is known exactly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from orchestrator.backends.base import Change, JobState
+from orchestrator.backends.fake import FakeBackend
+from orchestrator.engine.retry import RetryPolicy
+from orchestrator.engine.run import Effect, Run, RunSettings, Submit
+from orchestrator.model.failures import Failure
+from orchestrator.model.job import Submission
+from orchestrator.model.manifest import Manifest
+from orchestrator.model.records import WorkflowRecord
+from orchestrator.model.states import WorkflowState
+from orchestrator.store.base import Journal
+from orchestrator.store.memory import MemoryStore
+from orchestrator.wdl import document, inputs
+from orchestrator.wdl.bundle import Bundle
+
+ROOT = "11111111-2222-3333-4444-555555555555"
+
+E = TypeVar("E")
+
+
+class Stepped:
+    """`open` again is a crash: the next run knows only what was committed."""
+
+    def __init__(
+        self,
+        source: str | Mapping[str, str],
+        values: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        root: str = "/nowhere",
+    ) -> None:
+        files = {"main.wdl": source} if isinstance(source, str) else dict(source)
+        self.document = document.load(Bundle("main.wdl", files))
+        self.backend = FakeBackend(lambda submission, index: None)
+        self.settings = RunSettings(root=root, retry=RetryPolicy(first_delay_seconds=100.0))
+        self.store = MemoryStore()
+        self.store.create(
+            WorkflowRecord(
+                id=ROOT,
+                root_id=ROOT,
+                name=self.document.workflow_name,
+                state=WorkflowState.SUBMITTED,
+                bundle=self.document.bundle.digest,
+                inputs=json.dumps(inputs.bind(self.document, values or {}).json),
+                options=json.dumps(options or {}),
+                directory=f"w/{ROOT}",
+            )
+        )
+        (self.lease,) = self.store.claim("test", 1e6, 1)
+        self.now = 1000.0
+        self.open()
+
+    @property
+    def journal(self) -> Journal:
+        """What is committed."""
+        return self.store.journal(self.lease)
+
+    @property
+    def state(self) -> WorkflowState:
+        """The workflow's, as committed."""
+        return self.store.workflow(ROOT).state
+
+    @property
+    def failures(self) -> str:
+        """As committed."""
+        return self.store.workflow(ROOT).failures or ""
+
+    def open(self) -> None:
+        """A new run from the journal."""
+        self.run = Run(self.journal, self.document, self.backend, self.settings, self.now)
+
+    def turn(self) -> list[Effect]:
+        """Evaluate, dispatch, commit: the effects that would be started now."""
+        self.now += 1
+        self.run.now = self.now
+        self.run.work(lambda: False)
+        self.run.dispatch(None)
+        self.store.write(self.lease, self.run.take_records())
+        return self.run.take_effects()
+
+    def submitted(self, effects: list[Effect]) -> list[Submission]:
+        """The submissions among the effects; the backend has taken them."""
+        found = [effect.submission for effect in of(Submit, effects)]
+        for submission in found:
+            self.run.submitted(submission.handle.id, f"job-{submission.handle.id}")
+        return found
+
+    def finish(self, submission: Submission, index: int, end: Manifest | Failure) -> None:
+        """The poller tells that a job has ended."""
+        self.run.changed(
+            Change(
+                submission.handle.id,
+                index,
+                JobState.FINISHED,
+                f"job-{submission.handle.id}:{index}",
+                manifest=end if isinstance(end, Manifest) else None,
+                failure=end if isinstance(end, Failure) else None,
+            )
+        )
+
+
+def of(kind: type[E], effects: list[Any]) -> list[E]:
+    """Those of one kind."""
+    return [effect for effect in effects if isinstance(effect, kind)]
