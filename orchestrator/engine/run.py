@@ -201,6 +201,7 @@ class Run:
         self._failures: list[Failure | str] = []
         self._open: dict[tuple[str, str], _Call] = {}  # calls that are not over
         self._puts = 0
+        self._written_facts: list[FactRecord] = []  # of files that are being written
         self._throttled = 0  # TryLater answers in a row
         self._stopping = False  # jobs in flight are being ended
 
@@ -323,7 +324,12 @@ class Run:
         """The engine's own files are in place."""
         self._puts -= 1
         if error is not None:
-            self._failures.append(f"a file of the workflow was not written: {error.message}")
+            self._fail(f"a file of the workflow was not written: {error.message}")
+        elif not self._puts:
+            # Only now: a restart writes those again that are not known to be there.
+            self._records += self._written_facts
+            self._written_facts.clear()
+            self._queue_graph(self._root_flow)  # it may have waited for its last file
 
     def submitted(self, submission_id: str, job_id: str) -> None:
         """The backend has it: by answer, or found by its name."""
@@ -411,11 +417,6 @@ class Run:
         self._event(self.root.id, "Aborting")
         self._stop_everything()
 
-    def fail(self, message: str) -> None:
-        """End the workflow at once for a reason outside of it; jobs in flight are ended."""
-        self._failures.append(message)
-        self._stop_everything()
-
     # --- the graph
 
     def _queue_graph(self, flow: _Flow) -> None:
@@ -445,8 +446,11 @@ class Run:
             self._queue_graph(flow)
             return
         self._await_facts(flow, advance.wants - flow.awaits)
-        if flow.graph.outputs is not None:
+        if flow.graph.outputs is not None and (flow.parent is not None or self._may_succeed()):
             self._flow_succeeded(flow)
+
+    def _may_succeed(self) -> bool:
+        return not self._puts and not self.failing
 
     def _await_facts(self, flow: _Flow, wants: frozenset[Want]) -> None:
         """Step the graph again when each is there; until then it goes on without those nodes."""
@@ -462,8 +466,12 @@ class Run:
 
     def _write(self, writes: tuple[Write, ...]) -> None:
         for write in writes:
-            self._pin(FactRecord(self.root.id, "stat", write.uri, True, len(write.content)))
-            self._pin(FactRecord(self.root.id, "content", write.uri, True, content=write.content))
+            for fact in (
+                FactRecord(self.root.id, "stat", write.uri, True, len(write.content)),
+                FactRecord(self.root.id, "content", write.uri, True, content=write.content),
+            ):
+                if self._facts.add(fact):
+                    self._written_facts.append(fact)
         self._puts += 1
         self._effects.append(Put(writes))
 
@@ -497,7 +505,8 @@ class Run:
             return True
         call = _Call(flow, ready, known)
         if known.state in (CallState.FAILED, CallState.ABORTED):
-            self._failures.append(self._failure_text(call))
+            call.attempt = max(1, known.attempts)
+            self._fail(self._failure_text(call))
             return False
         self._open[key] = call
         if ready.is_workflow:
@@ -552,7 +561,7 @@ class Run:
 
     def _flow_failed(self, flow: _Flow, message: str) -> None:
         if flow.parent is None:
-            self._failures.append(message)
+            self._fail(message)
             return
         flow.record = self._workflow(
             flow.record,
@@ -827,7 +836,10 @@ class Run:
             ended_at=self.now,
         )
         if not aborted:
-            self._failures.append(self._failure_text(call))
+            self._fail(self._failure_text(call))
+
+    def _fail(self, message: str) -> None:
+        self._failures.append(message)
         if self._holds():
             self._ready.clear()
             self._delayed.clear()

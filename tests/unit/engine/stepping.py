@@ -61,7 +61,6 @@ class Stepped:
         """What is committed."""
         return self.store.journal(self.lease)
 
-    @property
     def state(self) -> WorkflowState:
         """The workflow's, as committed."""
         return self.store.workflow(ROOT).state

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from orchestrator import errors
 from orchestrator.backends.fake import manifest
-from orchestrator.engine.run import Fetch, Find, Submit
-from orchestrator.model.states import AttemptState, SubmissionState
+from orchestrator.engine.run import Fetch, Find, Put, Submit
+from orchestrator.model.states import AttemptState, SubmissionState, WorkflowState
 
 from .stepping import Stepped, of
 
@@ -45,3 +46,49 @@ def test_a_submission_is_settled_with_its_last_attempt() -> None:
         world.finish(submission, index, end)
         world.turn()
     assert [s.state for s in world.journal.submissions] == [SubmissionState.SETTLED]
+
+
+WRITES_A_FILE = """version 1.1
+workflow w { output { File f = write_lines(["a"]) } }
+"""
+
+
+def test_a_workflow_has_not_succeeded_before_its_files_are_written() -> None:
+    world = Stepped(WRITES_A_FILE)
+    assert of(Put, world.turn())
+    assert world.state() is WorkflowState.RUNNING
+    world.run.objects_written(None)
+    world.turn()
+    assert world.state() is WorkflowState.SUCCEEDED
+
+
+def test_a_file_that_was_not_written_before_a_crash_is_written_after_it() -> None:
+    world = Stepped(WRITES_A_FILE)
+    (lost,) = of(Put, world.turn())
+    world.open()
+    (again,) = of(Put, world.turn())
+    assert again == lost
+    world.run.objects_written(None)
+    world.turn()
+    assert world.state() is WorkflowState.SUCCEEDED
+
+
+def test_a_file_that_cannot_be_written_fails_the_workflow_in_either_mode() -> None:
+    for mode in ("NoNewCalls", "ContinueWhilePossible"):
+        world = Stepped(WRITES_A_FILE, options={"workflow_failure_mode": mode})
+        world.turn()
+        world.run.objects_written(errors.NotAllowed("the bucket refuses it"))
+        world.turn()
+        assert world.state() is WorkflowState.FAILED
+        assert "the bucket refuses it" in world.failures
+
+
+def test_after_an_expression_has_failed_nothing_new_is_submitted() -> None:
+    world = Stepped(
+        """version 1.1
+workflow w { call t  Int x = [1][7] }
+task t { command <<< x >>> runtime { docker: "d" } }
+"""
+    )
+    assert not of(Submit, world.turn())
+    assert world.state() is WorkflowState.FAILED
