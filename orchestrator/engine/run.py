@@ -198,7 +198,8 @@ class Run:
         self._early: dict[tuple[str, int], Change] = {}
         self._fits: dict[Shape, Failure | None] = {}
         self._counts: dict[str, Counter[CallState]] = {}
-        self._failures: list[Failure | str] = []
+        self._failures: list[str] = []
+        self._broken: dict[str, tuple[str, str]] = {}  # sub-workflow -> what fails it: code, words
         self._open: dict[tuple[str, str], _Call] = {}  # calls that are not over
         self._puts = 0
         self._written_facts: list[FactRecord] = []  # of files that are being written
@@ -389,11 +390,14 @@ class Run:
             return
         waiting = [self._attached(live, index) for index in sorted(live.remaining)]
         self._settle(live, SubmissionState.REVOKED)
-        pause = min(2.0**self._throttled, 60.0) if self._throttled else 0.0
+        pause = min(2.0 ** min(self._throttled, 6), 60.0) if self._throttled else 0.0
         for call in waiting:
             if call is not None:
+                record = call.attempt_record
                 self._detach(call)
-                self._delayed.append((self.now + pause, call))
+                call.attempt_record = record  # goes on, or ends with the workflow
+                if not self._holds():
+                    self._delayed.append((self.now + pause, call))
 
     def changed(self, change: Change) -> bool:
         """One job moved. False: not one of this run's."""
@@ -506,7 +510,7 @@ class Run:
         call = _Call(flow, ready, known)
         if known.state in (CallState.FAILED, CallState.ABORTED):
             call.attempt = max(1, known.attempts)
-            self._fail(self._failure_text(call))
+            self._blame(call)
             return False
         self._open[key] = call
         if ready.is_workflow:
@@ -544,6 +548,7 @@ class Run:
                 started_at=self.now,
             )
             self._records.append(record)
+            self._journal_flows[sub_id] = record
             self._call(call, state=CallState.RUNNING, sub_workflow_id=sub_id)
         graph = call.flow.graph.subgraph(call.ready)
         self._queue_graph(_Flow(record, graph, parent=call))
@@ -563,6 +568,8 @@ class Run:
         if flow.parent is None:
             self._fail(message)
             return
+        if states.is_terminal(flow.record.state):
+            return  # one failure is enough
         flow.record = self._workflow(
             flow.record,
             state=WorkflowState.FAILED,
@@ -587,6 +594,7 @@ class Run:
                 if live.record.state is not SubmissionState.INTENDED:
                     self._take_early(live, attempt.array_index)
                 return
+            call.attempt_record = attempt
         self._queue_prepare(call)
 
     def _queue_prepare(self, call: _Call) -> None:
@@ -746,10 +754,10 @@ class Run:
             self._attempt_failed(call, change, failure)
             return
         assert change.manifest is not None
+        self._call_done(call, outputs)
         self._pin_outputs(change.manifest, outputs)
         self._record_attempt(call, change, AttemptState.SUCCEEDED, None)
         self._detach(call)
-        self._call_done(call, outputs)
 
     def _attempt_failed(self, call: _Call, change: Change | None, failure: Failure) -> None:
         """Another attempt, or the end of the call."""
@@ -820,11 +828,12 @@ class Run:
     # --- ends
 
     def _call_done(self, call: _Call, outputs: Mapping[str, Any]) -> None:
+        """Raises EvaluationFailed, with nothing recorded, for outputs that the graph refuses."""
         text = json.dumps(outputs, separators=(",", ":"))
-        self._call(call, state=CallState.DONE, outputs=text, ended_at=self.now)
         if not self._holds():
             call.flow.graph.finish(call.ready.id, outputs)
             self._queue_graph(call.flow)
+        self._call(call, state=CallState.DONE, outputs=text, ended_at=self.now)
 
     def _call_failed(self, call: _Call, failure: Failure) -> None:
         aborted = self._is_abort(failure)
@@ -836,7 +845,16 @@ class Run:
             ended_at=self.now,
         )
         if not aborted:
-            self._fail(self._failure_text(call))
+            self._blame(call)
+
+    def _blame(self, call: _Call) -> None:
+        """A failed call fails the workflow, and the sub-workflows that it is in."""
+        text = self._failure_text(call)
+        flow = call.flow
+        while flow.parent is not None:
+            self._broken.setdefault(flow.record.id, (call.record.failure_code or "", text))
+            flow = flow.parent.flow
+        self._fail(text)
 
     def _fail(self, message: str) -> None:
         self._failures.append(message)
@@ -880,6 +898,8 @@ class Run:
         """End the workflow when nothing can come any more."""
         if self.is_over or self.inflight or self._todo or self._ready or self._delayed:
             return
+        if any(s.record.state is SubmissionState.INTENDED for s in self._submissions.values()):
+            return  # of a call that the replay did not come to: it may be with the backend
         if self.root.state is WorkflowState.ABORTING:
             self._end(WorkflowState.ABORTED)
         elif self.failing and (self._holds() or not self._parked):
@@ -891,17 +911,47 @@ class Run:
             self._end(WorkflowState.FAILED)
 
     def _end(self, state: WorkflowState) -> None:
-        for live in list(self._submissions.values()):
-            self._cancel(live)  # of calls that the replay did not come to
-        failures = _failures_json(self._failures) if state is WorkflowState.FAILED else None
+        failed = state is WorkflowState.FAILED
         for flow in list(self._journal_flows.values()):
-            if flow.parent_id is not None and not states.is_terminal(flow.state):
-                self._workflow(flow, state=state, ended_at=self.now)
+            if flow.parent_id is None or states.is_terminal(flow.state):
+                continue
+            if failed and flow.id in self._broken:
+                why = _failures_json([self._broken[flow.id][1]])
+                self._workflow(flow, state=WorkflowState.FAILED, failures=why, ended_at=self.now)
+            else:
+                self._workflow(flow, state=WorkflowState.ABORTED, ended_at=self.now)
         for call in list(self._open.values()):
-            if state is WorkflowState.ABORTED or call.record.state is CallState.RUNNING:
+            self._end_attempt(call.attempt_record)
+            if failed and (broken := self._broken.get(call.record.sub_workflow_id or "")):
+                self._call(
+                    call,
+                    state=CallState.FAILED,
+                    failure_code=broken[0],
+                    failure_message=broken[1],
+                    ended_at=self.now,
+                )
+            elif not failed or call.record.state is CallState.RUNNING:
                 self._call(call, state=CallState.ABORTED, ended_at=self.now)
+        self._end_what_replay_did_not_come_to()
+        failures = _failures_json(self._failures) if failed else None
         self.root = self._workflow(self.root, state=state, failures=failures, ended_at=self.now)
         self._event(self.root.id, "Finished")
+
+    def _end_what_replay_did_not_come_to(self) -> None:
+        """Calls of a sub-workflow that had failed already, and their jobs."""
+        for live in list(self._submissions.values()):
+            self._cancel(live)
+            self._settle(live, SubmissionState.SETTLED)
+        for record in self._journal_calls.values():
+            if record.state is CallState.RUNNING:
+                self._records.append(replace(record, state=CallState.ABORTED, ended_at=self.now))
+        for attempts in self._journal_attempts.values():
+            for attempt in attempts:
+                self._end_attempt(attempt)
+
+    def _end_attempt(self, attempt: AttemptRecord | None) -> None:
+        if attempt is not None and not states.is_terminal(attempt.state):
+            self._records.append(replace(attempt, state=AttemptState.ABORTED, ended_at=self.now))
 
     # --- small parts
 
@@ -1051,8 +1101,7 @@ def _sentence(error: errors.OrchestratorError) -> str:
     return f"{place}{error.message}{hint}{details}"
 
 
-def _failures_json(failures: Iterable[Failure | str]) -> str:
-    messages = [f if isinstance(f, str) else f"{f.code}: {f.message}" for f in failures]
+def _failures_json(messages: Iterable[str]) -> str:
     return json.dumps([{"message": message, "causedBy": []} for message in messages])
 
 
