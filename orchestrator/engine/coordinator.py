@@ -123,6 +123,8 @@ class Engine:
     def adopt(self, lease: Lease, claimed_at: float) -> None:
         """Run the workflow of this lease. `claimed_at`: Tenure.now() before the claim was made."""
         tenure = Tenure(lease, self._settings.lease_seconds, claimed_at)
+        with self._changed:
+            self._over.pop(lease.root_id, None)  # of an earlier tenure
         self._tenures[lease.root_id] = tenure
         self._heartbeat.add(tenure)
         self._effects.call(lambda: self._open(lease))
@@ -201,6 +203,9 @@ class Engine:
             self._commands_at = now
             for active in self._active.values():
                 self._effects.call(lambda lease=active.tenure.lease: self._take_commands(lease))  # type: ignore[misc]
+        for root_id, active in self._active.items():
+            if active.run.waits_for_room and self._room(active.backend) != 0:
+                self._dirty[root_id] = None  # a place that another run has left
         return bool(self._dirty)
 
     def _slice(self, active: _Active, now: float) -> None:
@@ -283,26 +288,33 @@ class Engine:
             _log.warning("a lease was not given back; it runs out", reason=error.message)
 
     def _guarded(self, root_id: str | None, do: Callable[[], None]) -> None:
-        """A fault of ours ends one workflow, never the engine: the others go on."""
+        """What goes wrong ends one workflow, never the engine: the others go on."""
         try:
             do()
         except errors.LeaseLost as error:
             if root_id is not None:
                 self._drop(root_id, error)
+        except errors.OrchestratorError as error:
+            if root_id is not None:
+                self._let_go(root_id, error)
         except Exception as error:
             _log.exception("a fault in the engine", workflow=root_id)
-            if root_id is None:
-                return
-            lease = self._active[root_id].tenure.lease if root_id in self._active else None
-            self._drop(
-                root_id,
-                errors.OrchestratorError(
-                    f"a fault in the orchestrator: {type(error).__name__}: {error}",
-                    hint=f"its jobs run on; `orchestrator resume {root_id}` tries again",
-                ),
-            )
-            if lease is not None:
-                self._release(lease)
+            if root_id is not None:
+                self._let_go(
+                    root_id,
+                    errors.OrchestratorError(
+                        f"a fault in the orchestrator: {type(error).__name__}: {error}",
+                        hint=f"its jobs run on; `orchestrator resume {root_id}` tries again",
+                    ),
+                )
+
+    def _let_go(self, root_id: str, error: errors.OrchestratorError) -> None:
+        """Drop a run, and give its lease back."""
+        active = self._active.get(root_id)
+        tenure = active.tenure if active else self._tenures.get(root_id)
+        self._drop(root_id, error)
+        if tenure is not None:
+            self._release(tenure.lease)
 
     # --- events
 
@@ -311,13 +323,12 @@ class Engine:
             case events.Opened():
                 self._opened(event)
             case events.OpenFailed(lease, _, error):
-                self._drop(lease.root_id, error)
-                self._release(lease)
+                self._let_go(lease.root_id, error)
             case events.Changed(backend, changes):
                 self._on_changes(backend, changes)
-            case events.Lost(root_id):
+            case events.Lost(root_id) if root_id in self._active or root_id in self._tenures:
                 self._drop(root_id, errors.LeaseLost("another server has taken this workflow over"))
-            case events.Poke():
+            case events.Poke() | events.Lost():  # lost after it was given back: nothing to lose
                 pass
             case _:
                 active = self._active.get(event.root_id)
@@ -352,15 +363,16 @@ class Engine:
     def _on_changes(self, backend: str, changes: Sequence[Change]) -> None:
         now = self._clock()
         for change in changes:
-            active = self._active.get(self._root_of.get(change.submission_id, ""))
+            root_id = self._root_of.get(change.submission_id, "")
+            active = self._active.get(root_id)
             if active is not None:
                 active.run.now = now
-                active.run.changed(change)
-                self._dirty[active.run.root.id] = None
+                self._guarded(root_id, lambda run=active.run, change=change: run.changed(change))  # type: ignore[misc]
+                self._dirty[root_id] = None
 
     def _opened(self, event: events.Opened) -> None:
         root = event.journal.workflows[0]
-        tenure = self._tenures.pop(event.lease.root_id, None)
+        tenure = self._tenures.get(root.id)
         if tenure is None:
             return
         backend = root.backend or self._settings.default_backend
@@ -369,12 +381,18 @@ class Engine:
             WorkflowState.RUNNING,
             WorkflowState.ABORTING,
         ):
+            del self._tenures[root.id]
             self._heartbeat.remove(root.id)
             self._release(event.lease)
             with self._changed:
                 self._over[root.id] = root
                 self._changed.notify_all()
             return
+        if backend not in self._backends:
+            raise errors.BackendUnavailable(
+                f"workflow {root.id} works on backend {backend!r}, which is not configured here",
+                hint="give the configuration that it was started with",
+            )
         run = Run(
             event.journal,
             event.document,
@@ -382,6 +400,7 @@ class Engine:
             self._settings.runs[backend],
             self._clock(),
         )
+        del self._tenures[root.id]
         self._active[root.id] = _Active(run, tenure, backend)
         self._dirty[root.id] = None
 

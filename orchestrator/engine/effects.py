@@ -18,6 +18,7 @@ from orchestrator.backends.base import Backend
 from orchestrator.engine import events, run
 from orchestrator.engine.tenure import Tenure
 from orchestrator.filesystems.base import Filesystems, Stat
+from orchestrator.model.job import SubmissionHandle
 from orchestrator.model.records import FactRecord
 from orchestrator.wdl.facts import Want
 from orchestrator.wdl.graph import Write
@@ -25,6 +26,7 @@ from orchestrator.wdl.graph import Write
 _log = structlog.get_logger(__name__)
 
 _FETCH_TRIES = 4
+_CANCEL_TRIES = 8  # over about two minutes
 _GATHER_SECONDS = 0.2  # between two sweeps: what ends together is committed together
 
 
@@ -103,15 +105,19 @@ class Effects:
             case run.Revoke():
                 self._submit(lambda: self._revoke(tenure, port, effect))
             case run.Cancel(handle, indices):
-                self._submit(lambda: port.cancel([(handle, indices)]))
+                self._submit(lambda: self._cancel(port, handle, indices))
 
     # --- the effects
 
     def _submit_job(self, tenure: Tenure, port: Backend, effect: run.Submit) -> None:
         root_id, submission_id = tenure.lease.root_id, effect.submission.handle.id
         if not self._may_act(tenure):
-            _log.warning("not submitted: the lease is lost", submission=submission_id)
-            self._post(events.Lost(root_id))
+            _log.warning("not submitted: the lease may be lost", submission=submission_id)
+            self._post(
+                events.Lost(root_id)
+                if tenure.lost
+                else events.SubmitFailed(root_id, submission_id, _unsure())
+            )
             return
         try:
             job_id = port.submit(effect.submission)
@@ -146,7 +152,11 @@ class Effects:
     def _revoke(self, tenure: Tenure, port: Backend, effect: run.Revoke) -> None:
         root_id, handle = tenure.lease.root_id, effect.handle
         if not self._may_act(tenure):
-            self._post(events.Lost(root_id))
+            self._post(
+                events.Lost(root_id)
+                if tenure.lost
+                else events.FindFailed(root_id, handle.id, _unsure())
+            )
             return
         try:
             port.revoke(handle)
@@ -155,6 +165,16 @@ class Effects:
             self._post(events.FindFailed(root_id, handle.id, errors.TryLater(str(error))))
         else:
             self._post(events.Revoked(root_id, handle.id))
+
+    def _cancel(self, port: Backend, handle: SubmissionHandle, indices: tuple[int, ...]) -> None:
+        for attempt in range(_CANCEL_TRIES):
+            try:
+                port.cancel([(handle, indices)])
+                return
+            except errors.OrchestratorError as error:
+                _log.warning("a job was not ended", submission=handle.name, reason=error.message)
+                if self._closing.wait(min(2.0**attempt, 30.0)):
+                    return
 
     def _put(self, root_id: str, writes: Iterable[Write]) -> None:
         try:
@@ -257,6 +277,10 @@ class _FetchBatch:
             last = self._left == 0
         if last:
             self._post(events.FactsFetched(self._root_id, self._records, self._failed))
+
+
+def _unsure() -> errors.TryLater:
+    return errors.TryLater("the lease could not be renewed: the store gave no answer")
 
 
 def _listing(root_id: str, uri: str, stats: Iterable[Stat]) -> FactRecord:

@@ -238,6 +238,11 @@ class Run:
         """Whether the workflow can only fail any more, though parts of it still run."""
         return bool(self._failures)
 
+    @property
+    def waits_for_room(self) -> bool:
+        """Whether `dispatch` would submit more if its limit allowed it."""
+        return bool(self._ready) and not self._puts and not self.is_over
+
     def progress(self) -> Progress:
         """How it stands now."""
         return Progress(

@@ -1,0 +1,161 @@
+"""Several workflows in one engine, and what happens at its edges."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+
+import pytest
+
+from orchestrator import errors
+from orchestrator.backends.base import Change
+from orchestrator.backends.fake import FakeBackend, manifest
+from orchestrator.engine import events
+from orchestrator.engine.run import Run
+from orchestrator.engine.tenure import Tenure
+from orchestrator.model.job import Submission
+from orchestrator.model.manifest import Manifest
+from orchestrator.model.records import WorkflowRecord
+from orchestrator.model.states import WorkflowState
+
+from .conftest import World, eventually
+
+ONE = """version 1.1
+workflow w { call t }
+task t { command <<< x >>> runtime { docker: "d" } }
+"""
+
+
+def succeed(submission: Submission, index: int) -> Manifest:
+    return manifest(submission.handle.id, submission.jobs[index])
+
+
+def test_a_place_that_one_workflow_leaves_is_taken_by_another(world: World) -> None:
+    backend = FakeBackend(lambda submission, index: None)
+    # Nothing else wakes the second workflow: commands are not looked for meanwhile.
+    engine = world.engine(backend, job_limits={"fake": 1})
+    engine._commands_at = 1e12
+    ids = [world.submit(ONE) for _ in range(2)]
+    world.adopt(engine, ids[0])
+    eventually(lambda: len(backend.submissions) == 1)
+    world.adopt(engine, ids[1])
+    eventually(lambda: engine.progress(ids[1]))
+    first = backend.submissions[0]
+    backend.finish(first.handle.id, 0, succeed(first, 0))
+    assert engine.wait(ids[0], timeout=10)
+    second = eventually(lambda: backend.submissions[1:], seconds=10)[0]
+    backend.finish(second.handle.id, 0, succeed(second, 0))
+    assert engine.wait(ids[1], timeout=10)
+
+
+def test_a_lease_that_is_found_lost_after_the_end_changes_nothing(world: World) -> None:
+    root_id = world.submit(ONE)
+    engine = world.engine(FakeBackend(succeed))
+    world.adopt(engine, root_id)
+    assert engine.wait(root_id, timeout=10)
+    engine._queue.put(events.Lost(root_id))  # a heartbeat that was under way
+    engine._queue.put(events.Poke())
+    eventually(engine._queue.empty)
+    engine.stop()
+    record = engine.wait(root_id, timeout=0)
+    assert record is not None
+    assert record.state is WorkflowState.SUCCEEDED
+
+
+def test_a_fault_in_one_workflow_loses_no_news_of_another(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = FakeBackend(lambda submission, index: None)
+    engine = world.engine(backend)
+    ids = [world.submit(ONE) for _ in range(2)]
+    for count, root_id in enumerate(ids, 1):
+        world.adopt(engine, root_id)
+        eventually(lambda count=count: len(backend.submissions) == count)  # type: ignore[misc]
+    changed = Run.changed
+
+    def broken(run: Run, change: Change) -> bool:
+        if run.root.id == ids[0]:
+            raise RuntimeError("a defect")
+        return changed(run, change)
+
+    monkeypatch.setattr(Run, "changed", broken)
+    with backend._moved:
+        for submission in backend.submissions:
+            backend.finish(submission.handle.id, 0, succeed(submission, 0))
+    record = engine.wait(ids[1], timeout=10)
+    assert record is not None
+    assert record.state is WorkflowState.SUCCEEDED
+    with pytest.raises(errors.OrchestratorError, match="a defect"):
+        engine.wait(ids[0], timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "words"),
+    [
+        ({"inputs": '{"w.gone": 1}'}, errors.InvalidInputs, "inputs"),
+        ({"backend": "batch"}, errors.BackendUnavailable, "batch"),
+    ],
+)
+def test_a_workflow_that_cannot_be_taken_up_says_why_and_its_lease_is_given_back(
+    world: World, change: dict[str, str], kind: type[errors.OrchestratorError], words: str
+) -> None:
+    root_id = world.submit(ONE)
+    (lease,) = world.store.claim("before", 60, 1, root_id)
+    record: WorkflowRecord = dataclasses.replace(world.store.workflow(root_id), **change)  # type: ignore[arg-type]
+    world.store.write(lease, [record])
+    world.store.release(lease)
+    engine = world.engine(FakeBackend(succeed))
+    world.adopt(engine, root_id)
+    with pytest.raises(kind, match=words):
+        engine.wait(root_id, timeout=10)
+    eventually(lambda: world.store.holder(root_id) is None)
+
+
+def test_a_store_that_cannot_be_asked_only_delays_a_submission(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lease may have run out meanwhile; nobody has taken it."""
+    asked = threading.Event()
+    renew = world.store.renew
+
+    def unavailable(*arguments: object) -> object:
+        if not asked.is_set():
+            asked.set()
+            raise errors.StoreUnavailable("restarting")
+        return renew(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(world.store, "renew", unavailable)
+    backend = FakeBackend(succeed)
+    root_id = world.submit(ONE)
+    engine = world.engine(backend)
+    (lease,) = world.store.claim(engine._settings.owner, 60, 1, root_id)
+    engine.adopt(lease, Tenure.now() - 31)
+    record = engine.wait(root_id, timeout=20)
+    assert record is not None
+    assert record.state is WorkflowState.SUCCEEDED
+    assert asked.is_set()
+    assert len(backend.submissions) == 1
+
+
+def test_a_job_is_ended_although_the_first_request_is_throttled(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = FakeBackend(lambda submission, index: None)
+    cancel, asked = backend.cancel, []
+
+    def throttled(jobs: object) -> None:
+        asked.append(jobs)
+        if len(asked) == 1:
+            raise errors.TryLater("throttled")
+        cancel(jobs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(backend, "cancel", throttled)
+    root_id = world.submit(ONE)
+    engine = world.engine(backend)
+    world.adopt(engine, root_id)
+    eventually(lambda: backend.submissions)
+    world.store.put_command(root_id, "abort")
+    engine.poke()
+    record = engine.wait(root_id, timeout=20)
+    assert record is not None
+    assert record.state is WorkflowState.ABORTED
