@@ -156,7 +156,8 @@ def _start(directory: Path) -> Server:
         process = _spawn([*wrapped, str(binaries / "postgres"), "-D", str(data), "-p", str(port)],
                          log)  # fmt: skip
         known = KnownProcess.of(process.pid)
-        if known is None:
+        if known is None:  # it has ended already
+            process.wait()
             continue
         server = Server(directory, known, port, password)
         if _wait_until_ready(server, process):
