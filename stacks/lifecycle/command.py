@@ -66,10 +66,10 @@ def app(
 ) -> None:
     """Deploy an environment with CDK, configure the orchestrator for it and prove that it works."""
     if is_local:
-        _exclude("--local", {"--environment": environment, "--profile": profile})
+        _refuse("means nothing with --local", {"--environment": environment, "--profile": profile})
         folder = local.home(home or ROOT)
     else:
-        _exclude("deploying to an AWS account", {"--jobs": jobs, "--home": home})
+        _refuse("means something only with --local", {"--jobs": jobs, "--home": home})
         folder = ROOT
     name = local.ENVIRONMENT if is_local else environment or stack_settings.DEFAULT_ENVIRONMENT
     path = environments.path_in(folder, name)
@@ -86,12 +86,11 @@ def app(
         raise typer.Exit(130) from None
 
 
-def _exclude(with_this: str, options: Mapping[str, object]) -> None:
-    given = [option for option, value in options.items() if value is not None]
-    if given:
-        raise errors.Invalid(
-            f"{with_this} does not go with {' and '.join(given)}", hint="leave one of them out"
-        )
+def _refuse(why: str, options: Mapping[str, object]) -> None:
+    """An option without effect is a mistake of somebody who expects one."""
+    for option, value in options.items():
+        if value is not None:
+            raise errors.Invalid(f"{option} {why}", hint="./bootstrap --help")
 
 
 def _bootstrap_local(home: Path, jobs: str, prove: bool, held: int) -> None:
@@ -99,6 +98,10 @@ def _bootstrap_local(home: Path, jobs: str, prove: bool, held: int) -> None:
     if jobs not in ("auto", "docker", "process"):
         raise errors.Invalid(f"--jobs is {jobs!r}", hint="auto, docker or process")
     runner: JobRunner = jobs  # type: ignore[assignment]
+    if jobs == "docker" and not local.has_docker():
+        raise errors.BackendUnavailable(
+            "--jobs docker, but no Docker engine answers", hint="start one, or leave --jobs out"
+        )
     context = local.context(home)
     chosen = stack_settings.from_context(context)
     say("assets", "static tools for jobs, pinned by hash")
@@ -121,9 +124,17 @@ def _bootstrap_local(home: Path, jobs: str, prove: bool, held: int) -> None:
     )
     ssm = session.client("ssm", endpoint_url=aws.endpoint)
     say("deploy", "stacks, with cdk deploy")
-    if not _is_cdk_ready(ssm):
-        cdk.bootstrap(chosen.account, chosen.region)
-    cdk.deploy()
+    try:
+        if not _is_cdk_ready(ssm):
+            cdk.bootstrap(chosen.account, chosen.region)
+        cdk.deploy()
+    except (errors.EnvironmentProblem, BotoCoreError):
+        if process.status(state) is not None:
+            raise
+        raise errors.EnvironmentProblem(
+            "the local AWS ended while the stacks were deployed into it",
+            hint=f"the end of {aws.log_file} says why",
+        ) from None
     aws = process.status(state) or aws  # it knows by now how jobs run
     say("jobs", f"run in {_jobs_words(aws.jobs)}")
     local.prepare_host(home, aws.jobs)

@@ -35,8 +35,9 @@ def home(path: Path) -> Path:
             "which Docker's mounts or shells read as their own",
             hint="--home FOLDER puts state and outputs elsewhere; blanks are fine",
         )
-    if path.exists() and not path.is_dir():
-        raise errors.Invalid(f"{path} is not a folder", hint="--home takes a folder")
+    for folder in (path, state(path)):
+        if folder.exists() and not folder.is_dir():
+            raise errors.Invalid(f"{folder} is not a folder", hint="move it away, or use --home")
     return path
 
 
@@ -85,6 +86,11 @@ def prepare_host(home: Path, jobs: str) -> None:
             stale.unlink()
     for name, source in wanted.items():
         _place(source, tools / name, link=name == "sh" and jobs != "docker")
+
+
+def has_docker() -> bool:
+    """Whether an engine answers."""
+    return _docker("version", "--format", "{{.Server.Version}}") is not None
 
 
 def image(home: Path) -> str:
