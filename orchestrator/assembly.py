@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import sqlalchemy
 from botocore.exceptions import BotoCoreError, ClientError
@@ -26,6 +27,7 @@ from orchestrator.filesystems.local import LocalFilesystem
 from orchestrator.filesystems.s3 import S3Filesystem
 from orchestrator.model import states
 from orchestrator.model.records import WorkflowRecord
+from orchestrator.model.states import WorkflowState
 from orchestrator.store.base import Lease, Store
 from orchestrator.store.sql import SqlStore
 from orchestrator.wdl import document
@@ -33,6 +35,7 @@ from orchestrator.wdl.bundle import Bundle
 
 _LEASE_SECONDS = 60.0
 _DOCUMENTS_KEPT = 32
+_COPYING = 16  # at once
 
 _documents: dict[str, document.Document] = {}
 _loading = threading.Lock()
@@ -40,14 +43,14 @@ _loading = threading.Lock()
 
 @dataclass(slots=True)
 class Assembly:
-    """The parts of one orchestrator process. `upload_root` is "" where local files are used as
-    they lie."""
+    """The parts of one orchestrator process. `upload_roots`: backend name -> where inputs on this
+    machine are uploaded to; a backend that is not there uses them as they lie."""
 
     store: Store
     backends: Mapping[str, Backend]
     filesystems: Filesystems
     default_backend: str
-    upload_root: str
+    upload_roots: Mapping[str, str]
     _engine_settings: EngineSettings
 
     def engine(self) -> Engine:
@@ -82,6 +85,8 @@ class Assembly:
         record = self.store.workflow(root_id)
         if states.is_terminal(record.state):
             raise errors.NotAllowed(f"workflow {root_id} is {record.state} already")
+        if record.state is WorkflowState.ON_HOLD:
+            raise errors.NotAllowed(f"workflow {root_id} is on hold; it has to be released first")
         holder = self.store.holder(root_id)
         if holder is not None and is_dead(holder):
             stolen = self.store.steal(owner, _LEASE_SECONDS, root_id, holder)
@@ -94,26 +99,48 @@ class Assembly:
             hint=f"if that one is dead, try again in {_LEASE_SECONDS:.0f} s",
         )
 
-    def copy_outputs(self, outputs: Mapping[str, Any], target: Path) -> Path:
-        """Copy output files and `outputs.json` (with the new paths) to a directory.
+    def copy_outputs(self, workflow: WorkflowRecord, target: Path) -> Path:
+        """Copy output files, directories, and `outputs.json` with the new paths, to a directory.
 
-        Files keep the end of their path that tells them apart: `<call directory>/<name>`.
+        Each keeps the end of its path that tells it apart: `<name>`, else `<directory>/<name>`.
         """
         target = target.resolve()
-        moved: dict[str, str] = {}
-        for uri in dict.fromkeys(_file_values(outputs)):
-            filesystem = self.filesystems.of(uri)
-            try:
-                filesystem.stat(uri)
-            except (errors.NotFound, errors.InvalidInputs):
-                continue  # a string that only looks like a file
-            place = target / _short(uri, set(moved.values()), target)
-            filesystem.download(uri, str(place))
-            moved[uri] = str(place)
-        text = json.dumps(_replaced(outputs, moved), indent=2)
-        target.mkdir(parents=True, exist_ok=True)
-        (target / "outputs.json").write_text(text + "\n", encoding="utf-8")
+        outputs = json.loads(workflow.outputs or "{}")
+        typed = load_bundle(self.store.bundle(workflow.bundle))
+        found: dict[str, bool] = {}
+
+        def note(uri: str, directory: bool) -> str:
+            if uri.startswith("/") or "://" in uri:
+                found[uri] = directory
+            return uri
+
+        typed.with_output_files(outputs, note)
+        places = _Places(target)
+        moved = {uri: places.take(uri) for uri in found}
+        with ThreadPoolExecutor(_COPYING) as pool:
+            work = [pool.submit(self._copy, uri, found[uri], path) for uri, path in moved.items()]
+            for future in work:
+                future.result()
+        new = typed.with_output_files(outputs, lambda uri, _: str(moved.get(uri, uri)))
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(new, indent=2) + "\n"
+            (target / "outputs.json").write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise errors.NotAllowed(f"{target} cannot be written: {error.strerror}") from None
         return target
+
+    def _copy(self, uri: str, directory: bool, place: Path) -> None:
+        filesystem = self.filesystems.of(uri)
+        if not directory:
+            filesystem.download(uri, str(place))
+            return
+        base = uri.rstrip("/") + "/"
+        for stat in filesystem.list(uri):
+            below = PurePosixPath(stat.uri.removeprefix(base))
+            if below.is_absolute() or ".." in below.parts:
+                raise errors.NotAllowed(f"{stat.uri} would be kept outside of {place}")
+            filesystem.download(stat.uri, str(place / below))
 
     def close(self) -> None:
         """Let go of connections."""
@@ -131,13 +158,12 @@ def assemble(settings: Settings, *, containers: bool = True) -> Assembly:
     backends: dict[str, Backend] = {}
     runs: dict[str, RunSettings] = {}
     limits: dict[str, int] = {}
-    upload_root = ""
+    upload_roots: dict[str, str] = {}
     for name, provider in settings.backend.providers.items():
         if isinstance(provider, AwsBatchProvider):
             backends[name] = _aws_batch(name, provider, settings, sessions)
             root = provider.config.root
-            if name == settings.backend.default:
-                upload_root = f"{root}/inputs"
+            upload_roots[name] = f"{root}/inputs"
         else:
             backends[name] = _local(name, provider, settings, sessions, containers)
             root = str(Path(provider.config.root).absolute())
@@ -158,7 +184,7 @@ def assemble(settings: Settings, *, containers: bool = True) -> Assembly:
             made_when_used={"s3": lambda: S3Filesystem(sessions.client("s3", engine_auth))},
         ),
         default_backend=settings.backend.default,
-        upload_root=upload_root,
+        upload_roots=upload_roots,
         _engine_settings=EngineSettings(
             default_backend=settings.backend.default,
             runs=runs,
@@ -294,33 +320,25 @@ def load(bundle: Bundle) -> document.Document:
         return _documents[bundle.digest]
 
 
-def _file_values(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        if value.startswith("/") or "://" in value:
-            yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _file_values(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _file_values(item)
+class _Places:
+    """Where copies go in a directory: each path once, and no file where a directory has to be."""
 
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._taken = {PurePosixPath("outputs.json")}
+        self._folders = {PurePosixPath(".")}
 
-def _short(uri: str, taken: set[str], target: Path) -> PurePosixPath:
-    """The shortest end of the path that is not taken yet, from the name on."""
-    parts = [part for part in PurePosixPath(uri.partition("://")[2] or uri).parts if part != "/"]
-    for count in range(1, len(parts) + 1):
-        short = PurePosixPath(*parts[-count:])
-        if str(target / short) not in taken and str(short) != "outputs.json":
-            return short
-    raise AssertionError(f"{uri} is there twice")
-
-
-def _replaced(value: Any, moved: Mapping[str, str]) -> Any:
-    if isinstance(value, str):
-        return moved.get(value, value)
-    if isinstance(value, Mapping):
-        return {key: _replaced(item, moved) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_replaced(item, moved) for item in value]
-    return value
+    def take(self, uri: str) -> Path:
+        """The shortest end of its path that is free, from the name on."""
+        path = PurePosixPath(uri.partition("://")[2] or uri)
+        parts = [part for part in path.parts if part not in ("/", "..")] or ["output"]
+        ends = (PurePosixPath(*parts[-count:]) for count in range(1, len(parts) + 1))
+        numbered = (PurePosixPath(str(number), parts[-1]) for number in itertools.count(2))
+        for short in itertools.chain(ends, numbered):
+            key = PurePosixPath(str(short).casefold())  # as file systems of some machines have it
+            if key in self._taken or key in self._folders or self._taken & set(key.parents):
+                continue
+            self._taken.add(key)
+            self._folders.update(key.parents)
+            return self._target / short
+        raise AssertionError("unreachable")

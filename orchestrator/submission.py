@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from orchestrator import errors
 from orchestrator.assembly import Assembly
+from orchestrator.filesystems.local import identity
 from orchestrator.model.records import WorkflowRecord
 from orchestrator.model.states import WorkflowState
 from orchestrator.wdl import inputs as wdl_inputs
@@ -48,10 +51,12 @@ def submit(
     values.update(wdl_inputs.parse_assignments(document, assignments))
     _check_options(options)
     _check_labels(labels)
+    backend = _backend(assembly, options)
     bound = wdl_inputs.bind(document, values)
     bound = bound.with_files(_absolute(bound, bases))
     _check_files(assembly, bound)
-    bound = bound.with_files(_upload(assembly, bound, say))
+    if upload_root := assembly.upload_roots.get(backend):
+        bound = bound.with_files(_upload(assembly, upload_root, bound, say))
     assembly.store.put_bundle(
         document.bundle.digest, {"": document.bundle.main, **document.bundle.files}
     )
@@ -67,7 +72,7 @@ def submit(
             options=json.dumps(options),
             labels=json.dumps(dict(labels)),
             directory=f"{document.workflow_name}/{root_id}",
-            backend=_backend(assembly, options),
+            backend=backend,
             submitted_at=time.time(),
         )
     )
@@ -110,14 +115,18 @@ def _check_labels(labels: Mapping[str, Any]) -> None:
 
 
 def _absolute(bound: wdl_inputs.Inputs, bases: Sequence[Path]) -> dict[str, str]:
-    """Relative local paths -> absolute ones, from the first base where there is something."""
+    """Local paths and `file://` URIs -> absolute paths; a relative one is taken from the first base
+    where there is something. Links keep their names: a tool finds an index by its file's."""
     absolute = {}
     for _, value, _ in bound.files:
-        if "://" in value or value.startswith("/"):
+        path = value
+        if value.startswith("file:///"):
+            path = unquote(value.removeprefix("file://"))
+        elif "://" in value:
             continue
-        places = [base / value for base in bases]
-        found = next((place for place in places if place.exists()), places[0])
-        absolute[value] = str(found.resolve())
+        places = [base / path for base in bases]
+        found = next((place for place in places if os.path.lexists(place)), places[0])
+        absolute[value] = os.path.abspath(found)  # noqa: PTH100 - resolve() follows links
     return absolute
 
 
@@ -143,40 +152,30 @@ def _check_files(assembly: Assembly, bound: wdl_inputs.Inputs) -> None:
 
 
 def _upload(
-    assembly: Assembly, bound: wdl_inputs.Inputs, say: Callable[[str], None]
+    assembly: Assembly, root: str, bound: wdl_inputs.Inputs, say: Callable[[str], None]
 ) -> dict[str, str]:
     """Local files -> URIs below the backend's root, for a backend that works on S3.
 
-    `<root>/inputs/<digest>/<name>`: files of one directory stay together (an index beside its
-    data), and the digest is of their contents, so that the same files are uploaded once.
+    `<root>/<digest>/<name>`: files of one directory stay together (an index beside its data), and
+    the digest is of their contents, so that the same files are uploaded once.
     """
-    if not assembly.upload_root:
-        return {}
-    folders: dict[str, set[Path]] = {}
-    whole: dict[str, Path] = {}  # Directory inputs
+    groups: dict[str, dict[str, Path]] = {}  # what stays together: name -> file
+    group_of: dict[str, str] = {}
     for _, value, directory in bound.files:
         if "://" in value:
             continue
-        if directory:
-            whole[value] = Path(value)
-        else:
-            folders.setdefault(str(Path(value).parent), set()).add(Path(value))
-    moved: dict[str, str] = {}
-    todo: list[tuple[Path, str]] = []
-    for paths in folders.values():
-        base = f"{assembly.upload_root}/{_digest({p.name: p for p in paths})}"
-        for path in paths:
-            moved[str(path)] = f"{base}/{path.name}"
-            todo.append((path, moved[str(path)]))
-    for value, top in whole.items():
-        files = {str(p.relative_to(top)): p for p in sorted(top.rglob("*")) if p.is_file()}
-        moved[value] = f"{assembly.upload_root}/{_digest(files)}/{top.name}"
-        todo += [(path, f"{moved[value]}/{name}") for name, path in files.items()]
+        path = Path(value)
+        group_of[value] = f"{path}/" if directory else str(path.parent)
+        files = _files_below(assembly, path) if directory else {path.name: path}
+        groups.setdefault(group_of[value], {}).update(files)
+    seen = {path: _identity(path) for files in groups.values() for path in files.values()}
+    bases = {key: f"{root}/{_digest(files)}" for key, files in groups.items()}
+    todo = {f"{bases[key]}/{name}": path for key in groups for name, path in groups[key].items()}
     if todo:
-        say(f"uploading {len(todo)} input files to {assembly.upload_root}")
+        say(f"uploading {len(todo)} input files to {root}")
 
-    def send(item: tuple[Path, str]) -> None:
-        path, uri = item
+    def send(item: tuple[str, Path]) -> None:
+        uri, path = item
         filesystem = assembly.filesystems.of(uri)
         try:
             if filesystem.stat(uri).size == path.stat().st_size:
@@ -184,16 +183,38 @@ def _upload(
         except errors.NotFound:
             pass
         filesystem.upload(str(path), uri)
+        if _identity(path) != seen[path]:
+            filesystem.delete([uri])  # its name promises another content
+            raise errors.InvalidInputs(f"{path} changed while it was being uploaded")
 
     with ThreadPoolExecutor(_WORKERS) as pool:
-        list(pool.map(send, todo))
-    return moved
+        list(pool.map(send, todo.items()))
+    return {value: f"{bases[key]}/{Path(value).name}" for value, key in group_of.items()}
+
+
+def _files_below(assembly: Assembly, top: Path) -> dict[str, Path]:
+    """Everything in a directory, by names that begin with the directory's own."""
+    stats = assembly.filesystems.of(str(top)).list(str(top))
+    return {
+        str(Path(top.name, path.relative_to(top))): path
+        for path in (Path(stat.uri) for stat in stats)
+    }
+
+
+def _identity(path: Path) -> str:
+    try:
+        return identity(path.stat())
+    except OSError as error:
+        raise errors.InvalidInputs(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _digest(files: Mapping[str, Path]) -> str:
     total = hashlib.sha256()
     for name in sorted(files):
-        with files[name].open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
-        total.update(f"{name}\0{digest}\0".encode())
+        try:
+            with files[name].open("rb") as content:
+                digest = hashlib.file_digest(content, "sha256").hexdigest()
+        except OSError as error:
+            raise errors.InvalidInputs(f"{files[name]} cannot be read: {error.strerror}") from None
+        total.update(f"{name}\0{digest}\0".encode(errors="surrogateescape"))
     return total.hexdigest()[:32]

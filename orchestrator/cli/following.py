@@ -84,7 +84,7 @@ def _report(
     outputs = json.loads(record.outputs) if record.outputs else {}
     failures = [failure["message"] for failure in json.loads(record.failures or "[]")]
     if record.state is WorkflowState.SUCCEEDED and copy_to is not None:
-        outputs_here = assembly.copy_outputs(outputs, copy_to)
+        outputs_here = assembly.copy_outputs(record, copy_to)
         if not quiet:
             typer.echo(f"outputs copied to {outputs_here}", err=True)
     if as_json:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import posixpath
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import WDL
 import WDL.Error
 import WDL.Tree
+from WDL import Value
 
 from orchestrator import errors
 from orchestrator.wdl import diagnostics, miniwdl_private
@@ -70,6 +71,26 @@ class Document:
                 place=diagnostics.place(decl.pos),
             )
         return found
+
+    def with_output_files(
+        self, outputs: Mapping[str, Any], moved: Callable[[str, bool], str]
+    ) -> dict[str, Any]:
+        """A workflow's outputs with every File and Directory replaced: `moved` gets URI or path,
+        and whether it is a directory. Strings that only look like one stay."""
+        types = {
+            f"{self.workflow_name}.{binding.name}": binding.value
+            for binding in self.workflow.effective_outputs
+        }
+
+        def replaced(name: str, value: Any) -> Any:
+            if name not in types or not miniwdl_private.holds_paths(types[name]):
+                return value
+            return miniwdl_private.rewrite_paths(
+                Value.from_json(types[name], value),
+                lambda path: moved(path.value, isinstance(path, Value.Directory)),
+            ).json
+
+        return {name: replaced(name, value) for name, value in outputs.items()}
 
     @functools.cached_property
     def task_calls(self) -> frozenset[str]:

@@ -1,0 +1,145 @@
+"""Inputs on their way in. A directory stands for the bucket: uploading is copying."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator import errors, submission
+from orchestrator.assembly import Assembly
+from orchestrator.backends.fake import FakeBackend
+from orchestrator.filesystems.local import LocalFilesystem
+from orchestrator.wdl import document
+from orchestrator.wdl.bundle import Bundle
+
+from .test_assembly import assembled, made_file
+
+SOURCE = """version 1.2
+workflow w { input { Array[File] f = []  Directory? d } }
+"""
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Assembly:
+    backends = {name: FakeBackend(lambda s, i: None, name=name) for name in ("local", "batch")}
+    roots = {"batch": f"{tmp_path}/bucket"}
+    return dataclasses.replace(assembled(), backends=backends, upload_roots=roots)
+
+
+def submit(
+    made: Assembly, values: Mapping[str, Any], backend: str = "batch", folder: Path | None = None
+) -> dict[str, Any]:
+    """The inputs as they are kept."""
+    root_id = submission.submit(
+        made,
+        document.load(Bundle("w.wdl", {"w.wdl": SOURCE})),
+        input_files=[((folder or Path.cwd()) / "inputs.json", values)],
+        assignments=[],
+        options={"backend": backend},
+        labels={},
+        say=lambda text: None,
+    )
+    kept: dict[str, Any] = json.loads(made.store.workflow(root_id).inputs)
+    return kept
+
+
+def test_files_of_one_directory_stay_together_and_names_of_two_are_kept_apart(
+    made: Assembly, tmp_path: Path
+) -> None:
+    data, index = made_file(tmp_path / "a/x.bam", "1"), made_file(tmp_path / "a/x.bai", "2")
+    other = made_file(tmp_path / "b/x.bam", "3")
+    kept = [Path(path) for path in submit(made, {"w.f": [data, index, other]})["w.f"]]
+    assert [path.read_text() for path in kept] == ["1", "2", "3"]
+    assert [path.name for path in kept] == ["x.bam", "x.bai", "x.bam"]
+    assert kept[0].parent == kept[1].parent != kept[2].parent
+
+
+def test_every_way_to_write_a_path_is_uploaded(made: Assembly, tmp_path: Path) -> None:
+    made_file(tmp_path / "a/x y", "1")
+    ways = [f"{tmp_path}//a/x y", f"{tmp_path}/a/./x y", f"{tmp_path}/a/../a/x y", "a/x y"]
+    ways.append(f"file://{tmp_path}/a/x%20y")
+    kept = submit(made, {"w.f": ways}, folder=tmp_path)["w.f"]
+    assert len(set(kept)) == 1
+    assert kept[0].startswith(f"{tmp_path}/bucket/")
+    assert Path(kept[0]).read_text() == "1"
+
+
+def test_a_link_keeps_its_name(made: Assembly, tmp_path: Path) -> None:
+    made_file(tmp_path / "store/5f3c", "1")
+    (tmp_path / "ref.fa").symlink_to("store/5f3c")
+    for backend in ("batch", "local"):
+        (kept,) = submit(made, {"w.f": ["ref.fa"]}, backend, tmp_path)["w.f"]
+        assert Path(kept).name == "ref.fa"
+        assert Path(kept).read_text() == "1"
+
+
+def test_a_directory_is_uploaded_with_what_its_links_lead_to(
+    made: Assembly, tmp_path: Path
+) -> None:
+    made_file(tmp_path / "d/one", "1")
+    made_file(tmp_path / "elsewhere/two", "2")
+    (tmp_path / "d/linked").symlink_to(tmp_path / "elsewhere")
+    kept = Path(submit(made, {"w.d": str(tmp_path / "d")})["w.d"])
+    assert kept.name == "d"
+    assert (kept / "one").read_text() == "1"
+    assert (kept / "linked/two").read_text() == "2"
+
+
+def test_the_chosen_backend_says_whether_files_are_uploaded(made: Assembly, tmp_path: Path) -> None:
+    path = made_file(tmp_path / "x", "1")
+    assert submit(made, {"w.f": [path]}, "local")["w.f"] == [path]
+    assert not (tmp_path / "bucket").exists()
+
+
+def test_an_unknown_backend_is_told_before_anything_is_uploaded(
+    made: Assembly, tmp_path: Path
+) -> None:
+    with pytest.raises(errors.InvalidOptions, match="elsewhere"):
+        submit(made, {"w.f": [made_file(tmp_path / "x", "1")]}, "elsewhere")
+    assert not (tmp_path / "bucket").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_must_not_be_read_is_named(made: Assembly, tmp_path: Path) -> None:
+    path = made_file(tmp_path / "x", "1")
+    Path(path).chmod(0)
+    with pytest.raises(errors.InvalidInputs, match=path):
+        submit(made, {"w.f": [path]})
+
+
+def test_a_file_that_vanishes_is_named(
+    made: Assembly, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made_file(tmp_path / "x", "1")
+    check = submission._check_files
+
+    def check_then_lose(*arguments: Any) -> None:
+        check(*arguments)
+        Path(path).unlink()
+
+    monkeypatch.setattr(submission, "_check_files", check_then_lose)
+    with pytest.raises(errors.InvalidInputs, match=path):
+        submit(made, {"w.f": [path]})
+
+
+def test_a_file_that_changes_while_it_is_uploaded_is_refused_and_not_kept(
+    made: Assembly, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made_file(tmp_path / "x", "before")
+    upload = LocalFilesystem.upload
+
+    def write_and_upload(self: LocalFilesystem, source: str, uri: str) -> None:
+        Path(source).write_text("after!")
+        upload(self, source, uri)
+
+    monkeypatch.setattr(LocalFilesystem, "upload", write_and_upload)
+    with pytest.raises(errors.InvalidInputs, match="changed"):
+        submit(made, {"w.f": [path]})
+    left: Iterable[Path] = (tmp_path / "bucket").rglob("x")
+    assert list(left) == []
