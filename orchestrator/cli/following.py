@@ -30,6 +30,8 @@ from orchestrator.model.records import WorkflowRecord
 from orchestrator.model.states import CallState, WorkflowState
 from orchestrator.store.base import Lease
 
+_ASK_AGAIN_SECONDS = 2.0
+
 
 def follow(
     assembly: Assembly,
@@ -59,9 +61,17 @@ def follow(
             record = _wait(engine, lease.root_id, quiet)
     finally:
         engine.stop()
+    if interrupted.is_set() and record.state is WorkflowState.ABORTED:
+        _report(assembly, record, as_json, copy_to, quiet)
+        raise typer.Exit(130)
+    report(assembly, record, as_json=as_json, copy_to=copy_to, quiet=quiet)
+
+
+def report(
+    assembly: Assembly, record: WorkflowRecord, *, as_json: bool, copy_to: Path | None, quiet: bool
+) -> None:
+    """Print what came of a workflow that is over, and exit accordingly."""
     _report(assembly, record, as_json, copy_to, quiet)
-    if record.state is WorkflowState.ABORTED:
-        raise typer.Exit(130 if interrupted.is_set() else 1)
     if record.state is not WorkflowState.SUCCEEDED:
         raise typer.Exit(1)
 
@@ -121,7 +131,13 @@ def _aborting_on_signals(
         threading.Thread(target=ask, daemon=True).start()
 
     def ask() -> None:
-        assembly.store.put_command(root_id, "abort")
+        while True:
+            try:
+                assembly.store.put_command(root_id, "abort")
+                break
+            except errors.OrchestratorError as error:
+                os.write(2, f"not aborted yet: {error.message}\n".encode())
+                time.sleep(_ASK_AGAIN_SECONDS)
         engine.poke()
 
     before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli import options
+from orchestrator.model import states
 
 
 def resume(
@@ -22,7 +23,10 @@ def resume(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Go on with a workflow where it stands: jobs in flight are adopted, nothing runs twice."""
+    """Go on with a workflow where it stands: jobs in flight are adopted, nothing runs twice.
+
+    Of one that is over, print what its run would have printed.
+    """
     from orchestrator import assembly
     from orchestrator.cli import following
 
@@ -30,6 +34,9 @@ def resume(
     made = assembly.assemble(settings, containers=not no_containers)
     try:
         root = made.find(workflow_id)
+        if states.is_terminal(root.state):
+            following.report(made, root, as_json=as_json, copy_to=copy_outputs, quiet=quiet)
+            return
         where = f" --environment {environment}" if environment else ""
         where += f" --config {config}" if config else ""
         following.follow(
