@@ -13,7 +13,9 @@ import json
 import logging
 import os
 import sys
+import traceback
 from importlib import metadata
+from typing import NoReturn
 
 import structlog
 import typer
@@ -46,15 +48,31 @@ def main() -> None:
     try:
         app()
     except errors.OrchestratorError as error:
-        if "--json" in sys.argv:
-            print(json.dumps({"error": error.as_json()}))
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+        _fail(error)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # the reader of our stdout has gone, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:  # a full disk, a file that may not be read: of the machine, not ours
+        if logging.getLogger().isEnabledFor(logging.INFO):
+            traceback.print_exc()
+        _fail(errors.EnvironmentProblem(str(error), hint="ORCHESTRATOR_LOG=info says where"))
+    except Exception as error:
+        traceback.print_exc()
+        _fail(
+            errors.OrchestratorError(
+                f"a defect of the orchestrator: {type(error).__name__}: {error}",
+                hint="please report it, with the lines above",
+            )
+        )
+
+
+def _fail(error: errors.OrchestratorError) -> NoReturn:
+    if "--json" in sys.argv:
+        print(json.dumps({"error": error.as_json()}))
+    print(error, file=sys.stderr)
+    sys.exit(error.exit_code)
 
 
 def _mount_commands_of_others() -> None:

@@ -47,13 +47,26 @@ def render(
     from config_templates.render import render as render_template
 
     if contract is None:
-        import boto3
-
-        found = deployment.read(boto3.client("ssm", endpoint_url=endpoint_url), environment)
+        found = _from_ssm(environment, endpoint_url)
     else:
         try:
             text = sys.stdin.read() if contract == "-" else Path(contract).read_text("utf-8")
         except OSError as error:
             raise errors.Invalid(f"{contract} cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise errors.Invalid(f"{contract} is not UTF-8 text") from None
         found = deployment.parse(text, environment)
     sys.stdout.write(render_template(found, endpoint_url=endpoint_url))
+
+
+def _from_ssm(environment: str, endpoint_url: str | None) -> deployment.Deployment:
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return deployment.read(boto3.client("ssm", endpoint_url=endpoint_url), environment)
+    except (BotoCoreError, ClientError, ValueError) as error:
+        raise errors.EnvironmentProblem(
+            f"the contract of environment {environment!r} cannot be read from SSM: {error}",
+            hint="AWS_PROFILE and AWS_DEFAULT_REGION choose where, --contract FILE needs no AWS",
+        ) from None

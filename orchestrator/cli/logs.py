@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated
 
 import typer
@@ -16,7 +17,10 @@ _LIMIT_BYTES = 64 * 1024**2
 
 def logs(
     workflow_id: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")],
-    call: Annotated[str, typer.Argument(help="The call; `call:3` for shard 3.")],
+    call: Annotated[
+        str,
+        typer.Argument(help="The call, with or without the workflow's name; `call:3` for shard 3."),
+    ],
     stderr_only: Annotated[bool, typer.Option("--stderr", help="Only stderr.")] = False,
     config: options.Config = None,
     environment: options.Environment = None,
@@ -28,15 +32,15 @@ def logs(
     made = assembly.assemble(options.load(config, environment))
     try:
         root = made.find(workflow_id)
-        name, _, shard = call.partition(":")
-        shards = tuple(int(part) for part in shard.split(":")) if shard else None
-        calls = [
-            c
-            for c in made.store.calls(root.id)
-            if c.name == name and (shards is None or c.shards == shards)
-        ]
+        name, shards = _named(call)
+        known = made.store.calls(root.id)
+        wanted = {name, name.removeprefix(f"{root.name}.")}  # messages name both
+        calls = [c for c in known if c.name in wanted and (shards is None or c.shards == shards)]
         if not calls:
-            raise errors.NotFound(f"workflow {root.id} has no call {call}")
+            raise errors.NotFound(
+                f"workflow {root.id} has no call {call}",
+                hint=f"it has: {', '.join(sorted({c.name for c in known})) or 'none yet'}",
+            )
         attempts: dict[str, AttemptRecord] = {}
         for attempt in made.store.attempts(root.id):
             attempts[attempt.call_id] = attempt
@@ -66,3 +70,13 @@ def logs(
                     typer.echo(entry[stream], nl=False)
     finally:
         made.close()
+
+
+def _named(call: str) -> tuple[str, tuple[int, ...] | None]:
+    """Name and shards of `call` or `call:3`; None for all shards."""
+    name, colon, shard = call.partition(":")
+    if not colon:
+        return name, None
+    if not re.fullmatch(r"[0-9]+(:[0-9]+)*", shard, re.ASCII):
+        raise errors.Invalid(f"{shard!r} is not the number of a shard", hint=f"as in {name}:3")
+    return name, tuple(int(part) for part in shard.split(":"))
