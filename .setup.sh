@@ -37,7 +37,7 @@ make_venv() {
     "$python" -m venv .venv >/dev/null 2>&1 ||
       die "$python cannot make virtual environments" "apt-get install python3-venv, then run this again"
   fi
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION" >&2 ||
+  .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check "uv==$UV_VERSION" >&2 ||
     die "uv could not be installed from PyPI" "see pip's message above; is the network there?"
 }
 
