@@ -6,8 +6,10 @@ import dataclasses
 
 from orchestrator import errors
 from orchestrator.backends.fake import manifest
-from orchestrator.engine.run import Fetch, Find, Put, Submit
-from orchestrator.model.states import AttemptState, SubmissionState, WorkflowState
+from orchestrator.engine.run import Cancel, Fetch, Find, Put, Revoke, Submit
+from orchestrator.model.failures import Failure, FailureCode
+from orchestrator.model.job import Submission
+from orchestrator.model.states import AttemptState, CallState, SubmissionState, WorkflowState
 
 from .stepping import Stepped, of
 
@@ -92,3 +94,84 @@ task t { command <<< x >>> runtime { docker: "d" } }
     )
     assert not of(Submit, world.turn())
     assert world.state() is WorkflowState.FAILED
+
+
+TWO = """version 1.1
+workflow w { call a  call b  call after { input: i = b.o } }
+task a { command <<< x >>> runtime { docker: "d" maxRetries: 2 } }
+task b { command <<< x >>> output { Int o = 1 } runtime { docker: "d" } }
+task after { input { Int i } command <<< x >>> runtime { docker: "d" } }
+"""
+BROKEN = Failure(FailureCode.WRONG_RETURN_CODE, "it broke")
+
+
+def by_call(submissions: list[Submission]) -> dict[str, Submission]:
+    return {one.jobs[0].attempt.call_name: one for one in submissions}
+
+
+def test_an_aborting_workflow_ends_its_jobs_after_a_restart_known_or_not() -> None:
+    world = Stepped(TWO)
+    both = by_call([effect.submission for effect in of(Submit, world.turn())])
+    world.run.submitted(both["a"].handle.id, "job-a")
+    world.turn()
+    world.run.abort()
+    world.turn()
+    world.open()
+    effects = world.turn()
+    assert {find.handle.id for find in of(Find, effects)} == {s.handle.id for s in both.values()}
+    assert {c.handle.job_id for c in of(Cancel, effects)} == {"job-a"}
+    world.run.found(both["a"].handle.id, "job-a")
+    world.run.found(both["b"].handle.id, "job-b")
+    assert "job-b" in {c.handle.job_id for c in of(Cancel, world.turn())}
+    for one in both.values():
+        assert world.state() is WorkflowState.ABORTING
+        world.finish(one, 0, Failure(FailureCode.ABORTED, "ended"))
+        world.turn()
+    assert world.state() is WorkflowState.ABORTED
+    assert {a.state for a in world.journal.attempts} == {AttemptState.ABORTED}
+
+
+def test_a_failing_workflow_waits_for_its_jobs_after_a_restart_and_starts_nothing() -> None:
+    world = Stepped(TWO.replace("maxRetries: 2", ""))
+    both = by_call(world.submitted(world.turn()))
+    world.finish(both["a"], 0, BROKEN)
+    world.turn()
+    world.open()
+    effects = world.turn()
+    assert [find.handle.id for find in of(Find, effects)] == [both["b"].handle.id]
+    assert not of(Cancel, effects)
+    assert world.state() is WorkflowState.RUNNING
+    b = both["b"]
+    world.finish(b, 0, manifest(b.handle.id, b.jobs[0]))
+    assert not of(Submit, world.turn())
+    assert world.state() is WorkflowState.FAILED
+    states = {c.name: c.state for c in world.journal.calls}
+    assert states == {"a": CallState.FAILED, "b": CallState.DONE}
+    assert world.failures.count("it broke") == 1
+
+
+def test_retries_are_counted_across_restarts() -> None:
+    world = Stepped(TWO)
+    for attempt in (1, 2, 3):
+        a = by_call(world.submitted(world.turn()))["a"]
+        assert a.jobs[0].attempt.attempt == attempt
+        world.finish(a, 0, BROKEN)
+        world.turn()
+        if attempt < 3:
+            world.open()
+    assert CallState.FAILED in {c.state for c in world.journal.calls if c.name == "a"}
+
+
+def test_what_a_restart_finds_nowhere_is_submitted_once_more_under_a_new_id() -> None:
+    world = Stepped(TWO)
+    lost = by_call([effect.submission for effect in of(Submit, world.turn())])["a"]
+    world.open()
+    world.turn()
+    world.run.found(lost.handle.id, None)
+    assert [effect.handle.id for effect in of(Revoke, world.turn())] == [lost.handle.id]
+    world.run.revoked(lost.handle.id)
+    (again,) = world.submitted(world.turn())
+    assert again.handle.id != lost.handle.id
+    assert again.jobs[0].attempt == lost.jobs[0].attempt
+    world.open()
+    assert again.handle.id in {find.handle.id for find in of(Find, world.turn())}
