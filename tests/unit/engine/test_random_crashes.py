@@ -88,7 +88,10 @@ class Chaos:
         run, lucky = self.world.run, self.random.random()
         match effect:
             case Put():
-                run.objects_written(None)
+                refused = errors.NotAllowed("refused") if self.failing and lucky < 0.1 else None
+                run.objects_written(refused)
+            case Fetch(wants) if self.failing and lucky < 0.2:
+                run.facts_fetched([], {w: errors.NotAllowed("refused") for w in wants})
             case Fetch(wants):
                 run.facts_fetched(
                     [FactRecord(run.root.id, w.kind, w.uri, True, 1, None, b"7") for w in wants],
