@@ -88,8 +88,8 @@ class Assembly:
         if record.state is WorkflowState.ON_HOLD:
             raise errors.NotAllowed(f"workflow {root_id} is on hold; it has to be released first")
         holder = self.store.holder(root_id)
-        if holder is not None and is_dead(holder):
-            stolen = self.store.steal(owner, _LEASE_SECONDS, root_id, holder)
+        if holder is None or is_dead(holder):  # None: it was given back just now
+            stolen = self.store.steal(owner, _LEASE_SECONDS, root_id, holder or "")
             if stolen is not None:
                 return stolen
         host, _, rest = (holder or "?").partition("/")

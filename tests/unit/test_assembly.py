@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,32 @@ def test_a_target_that_cannot_be_is_told_in_words(tmp_path: Path) -> None:
     made_file(tmp_path / "out", "a file")
     with pytest.raises(errors.NotAllowed, match="out"):
         made.copy_outputs(succeeded(made, "Int i = 1", {"w.i": 1}), tmp_path / "out")
+
+
+def submitted(made: Assembly, state: WorkflowState = WorkflowState.SUBMITTED) -> None:
+    made.store.create(WorkflowRecord("id", "id", "w", state, "bundle"))
+
+
+def test_a_lease_that_is_given_back_while_it_is_asked_for_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = assembled()
+    submitted(made)
+    monkeypatch.setattr(made.store, "claim", lambda *_: ())  # held when it was asked for
+    assert made.claim("id").root_id == "id"
+
+
+def test_what_a_living_process_runs_is_left_to_it() -> None:
+    made = assembled()
+    submitted(made)
+    made.claim("id")
+    with pytest.raises(errors.NotAllowed, match=f"by process {os.getpid()} on"):
+        made.claim("id")
+
+
+def test_what_is_on_hold_or_over_is_not_taken_up() -> None:
+    for state in (WorkflowState.ON_HOLD, WorkflowState.FAILED):
+        made = assembled()
+        submitted(made, state)
+        with pytest.raises(errors.NotAllowed, match=r"on hold|Failed already"):
+            made.claim("id")
