@@ -117,8 +117,8 @@ class Engine:
         self._thread.join(timeout=60)
         self._effects.close()
         self._heartbeat.stop()
-        for active in self._active.values():
-            self._release(active.tenure.lease)
+        for tenure in (*(a.tenure for a in self._active.values()), *self._tenures.values()):
+            self._release(tenure.lease)
 
     def adopt(self, lease: Lease, claimed_at: float) -> None:
         """Run the workflow of this lease. `claimed_at`: Tenure.now() before the claim was made."""

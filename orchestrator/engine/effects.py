@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import structlog
 
@@ -25,7 +26,9 @@ from orchestrator.wdl.graph import Write
 
 _log = structlog.get_logger(__name__)
 
-_FETCH_TRIES = 4
+T = TypeVar("T")
+
+_TRIES = 8  # of a look-up or a write, over about 45 s: a storage's hiccup fails no workflow
 _CANCEL_TRIES = 8  # over about two minutes
 _GATHER_SECONDS = 0.2  # between two sweeps: what ends together is committed together
 
@@ -179,7 +182,8 @@ class Effects:
     def _put(self, root_id: str, writes: Iterable[Write]) -> None:
         try:
             for write in writes:
-                self._filesystems.of(write.uri).write(write.uri, write.content)
+                filesystem = self._filesystems.of(write.uri)
+                self._patiently(lambda to=filesystem, w=write: to.write(w.uri, w.content))  # type: ignore[misc]
         except errors.OrchestratorError as error:
             self._post(events.ObjectsWritten(root_id, error))
         except Exception as error:
@@ -194,24 +198,29 @@ class Effects:
 
     def _fetch_one(self, root_id: str, want: Want) -> FactRecord:
         filesystem = self._filesystems.of(want.uri)
-        for attempt in range(_FETCH_TRIES):
+
+        def look() -> FactRecord:
+            if want.kind == "stat":
+                stat = filesystem.stat(want.uri)
+                return FactRecord(root_id, "stat", want.uri, True, stat.size, stat.etag)
+            if want.kind == "content":
+                content = filesystem.read(want.uri, self._read_limit)
+                return FactRecord(root_id, "content", want.uri, True, len(content), None, content)
+            return _listing(root_id, want.uri, filesystem.list(want.uri))
+
+        try:
+            return self._patiently(look)
+        except errors.NotFound:
+            return FactRecord(root_id, want.kind, want.uri, False)
+
+    def _patiently(self, do: Callable[[], T]) -> T:
+        """Again and again where the same may succeed later."""
+        for attempt in range(_TRIES - 1):
             try:
-                if want.kind == "stat":
-                    stat = filesystem.stat(want.uri)
-                    return FactRecord(root_id, "stat", want.uri, True, stat.size, stat.etag)
-                if want.kind == "content":
-                    content = filesystem.read(want.uri, self._read_limit)
-                    return FactRecord(
-                        root_id, "content", want.uri, True, len(content), None, content
-                    )
-                return _listing(root_id, want.uri, filesystem.list(want.uri))
-            except errors.NotFound:
-                return FactRecord(root_id, want.kind, want.uri, False)
+                return do()
             except errors.TryLater:
-                if attempt == _FETCH_TRIES - 1:
-                    raise
-                self._closing.wait(0.5 * 2**attempt)
-        raise AssertionError("unreachable")
+                self._closing.wait(min(0.5 * 2**attempt, 15.0))
+        return do()
 
     # --- threads
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,7 @@ from orchestrator.backends.fake import FakeBackend, manifest
 from orchestrator.engine import events
 from orchestrator.engine.run import Run
 from orchestrator.engine.tenure import Tenure
+from orchestrator.filesystems.local import LocalFilesystem
 from orchestrator.model.job import Submission
 from orchestrator.model.manifest import Manifest
 from orchestrator.model.records import WorkflowRecord
@@ -159,3 +163,42 @@ def test_a_job_is_ended_although_the_first_request_is_throttled(
     record = engine.wait(root_id, timeout=20)
     assert record is not None
     assert record.state is WorkflowState.ABORTED
+
+
+def test_a_hiccup_of_the_storage_fails_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "in.txt").write_text("text")
+    refused: set[str] = set()
+
+    def hiccup(name: str) -> Callable[..., Any]:
+        real = getattr(LocalFilesystem, name)
+
+        def once(*arguments: Any) -> Any:
+            if name not in refused:
+                refused.add(name)
+                raise errors.TryLater("slow down")
+            return real(*arguments)
+
+        return once
+
+    for name in ("read", "write"):
+        monkeypatch.setattr(LocalFilesystem, name, hiccup(name))
+    source = """version 1.1
+workflow w { input { File f } output { File o = write_lines([read_string(f)]) } }
+"""
+    record = world.run(FakeBackend(succeed), source, {"w.f": str(tmp_path / "in.txt")})
+    assert record.state is WorkflowState.SUCCEEDED, record.failures
+    assert refused == {"read", "write"}
+
+
+def test_a_workflow_that_is_not_opened_yet_is_given_back_when_the_engine_stops(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root_id = world.submit(ONE)
+    engine = world.engine(FakeBackend(succeed))
+    monkeypatch.setattr(engine, "_open", lambda lease: None)  # still loading
+    world.adopt(engine, root_id)
+    assert world.store.holder(root_id)
+    engine.stop()
+    assert world.store.holder(root_id) is None
