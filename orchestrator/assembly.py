@@ -331,7 +331,8 @@ class _Places:
     def take(self, uri: str) -> Path:
         """The shortest end of its path that is free, from the name on."""
         path = PurePosixPath(uri.partition("://")[2] or uri)
-        parts = [part for part in path.parts if part not in ("/", "..")] or ["output"]
+        # `execution` is below every call's directory, in Cromwell's layout: it tells nothing apart.
+        parts = [p for p in path.parts if p not in ("/", "..", "execution")] or ["output"]
         ends = (PurePosixPath(*parts[-count:]) for count in range(1, len(parts) + 1))
         numbered = (PurePosixPath(str(number), parts[-1]) for number in itertools.count(2))
         for short in itertools.chain(ends, numbered):

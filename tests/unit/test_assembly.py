@@ -59,7 +59,7 @@ def copied(made: Assembly, record: WorkflowRecord, target: Path) -> dict[str, An
 
 def test_files_of_one_name_are_all_copied_and_outputs_json_names_the_copies(tmp_path: Path) -> None:
     made = assembled()
-    files = [made_file(tmp_path / f"call-t/shard-{i}/o.txt", str(i)) for i in range(3)]
+    files = [made_file(tmp_path / f"call-t/shard-{i}/execution/o.txt", str(i)) for i in range(3)]
     files.append(made_file(tmp_path / "x/outputs.json", "not ours"))
     record = succeeded(made, 'Array[File] f = ["x"]', {"w.f": files})
     new = copied(made, record, tmp_path / "out")["w.f"]
