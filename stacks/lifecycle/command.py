@@ -158,6 +158,8 @@ def _bootstrap_local(home: Path, jobs: str, prove: bool, held: int) -> None:
         cwd=home,
         environment=os.environ,
     )
+    if code == errors.EnvironmentProblem.exit_code:
+        say("", f"if it stays so: {_command(home)} --destroy, then this again makes it anew")
     if code != 0:
         raise typer.Exit(code)
     _say_ready(home, config, began)

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
 from orchestrator import cli, errors
 from orchestrator.model import failures
+from stacks.lifecycle import command as bootstrap
 
 PROJECT = Path(__file__).parents[2]
 ERRORS = PROJECT / "docs" / "reference" / "errors.md"
@@ -101,6 +103,17 @@ def test_every_command_stands_in_the_reference_with_its_options() -> None:
         for command, cells in table(COMMANDS, "Commands").items()
     }
     assert documented == commands()
+
+
+def test_every_option_of_bootstrap_stands_in_the_reference() -> None:
+    app = typer.Typer(add_completion=False)
+    app.command()(bootstrap.app)
+    options = {option for parameter in get_command(app).params for option in parameter.opts}
+    # A row's first cell is `--name` `-n`.
+    documented = {
+        option for cell in table(COMMANDS, "bootstrap") for option in re.findall(r"--?[a-z]+", cell)
+    }
+    assert documented == options
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
