@@ -31,9 +31,9 @@ def exclusive(home: Path, environment: str) -> Iterator[int]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = os.pread(handle, 20, 0).decode("ascii", "replace")
+            owner = os.pread(handle, 20, 0).decode("ascii", "replace") or "about to start"
             raise errors.TryLater(
-                f"another bootstrap is at work on {environment!r} in {home} (process {owner}, "
+                f"another bootstrap is at work on {environment!r} in {home} (process: {owner}, "
                 "or a cdk that it left running)",
                 hint="wait until it is done, or stop it with Ctrl-C; then the same command again",
             ) from None

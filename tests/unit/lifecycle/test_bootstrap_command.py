@@ -77,6 +77,7 @@ def test_an_unknown_way_to_run_jobs_is_refused(tmp_path: Path) -> None:
 def test_a_profile_that_is_not_there_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(command, "ROOT", tmp_path)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     error = refusal("--environment", "dev", "--profile", "nobody")

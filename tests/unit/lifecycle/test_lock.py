@@ -16,7 +16,7 @@ from stacks.lifecycle import lock
 def test_a_second_one_is_told_who_is_at_work(tmp_path: Path) -> None:
     with (
         lock.exclusive(tmp_path, "local"),
-        pytest.raises(errors.TryLater, match=f"process {os.getpid()}"),
+        pytest.raises(errors.TryLater, match=f"process: {os.getpid()}"),
         lock.exclusive(tmp_path, "local"),
     ):
         pass
