@@ -132,8 +132,9 @@ def _bootstrap_local(home: Path, jobs: str, prove: bool, held: int) -> None:
         if process.status(state) is not None:
             raise
         raise errors.EnvironmentProblem(
-            "the local AWS ended while the stacks were deployed into it",
-            hint=f"the end of {aws.log_file} says why",
+            "the local AWS ended while the stacks were deployed into it; the end of its log:\n"
+            + aws.log_file.read_text(errors="replace")[-2000:].rstrip(),
+            hint=f"this again starts it anew; the whole log: {aws.log_file}",
         ) from None
     aws = process.status(state) or aws  # it knows by now how jobs run
     say("jobs", f"run in {_jobs_words(aws.jobs)}")
