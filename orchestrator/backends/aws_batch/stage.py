@@ -11,7 +11,9 @@ from orchestrator.backends.aws_batch.bundles import PER_BUNDLE
 from orchestrator.backends.wrapper.exit_codes import WrapperExit
 
 # $0 tools, $1 scratch. One s5cmd brings both objects; `<` and not -f: tar reads `a:b` as a host.
+# The first process of a container ignores SIGTERM unless it asks for it.
 _TEXT = f"""
+trap 'rm -rf "${{d:-}}"; exit {WrapperExit.TERMINATED}' TERM
 t=$0 i=${{AWS_BATCH_JOB_ARRAY_INDEX:-0}}
 d=$1/job-${{AWS_BATCH_JOB_ID%%:*}}-$i
 say() {{ echo "wrapper: $1" >&2; }}
