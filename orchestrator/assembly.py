@@ -299,7 +299,8 @@ def _secret(arn: str, sessions: aws.Sessions, auth: str | None) -> dict[str, str
     except (BotoCoreError, ClientError) as error:
         raise errors.EnvironmentProblem(
             f"the database's secret {arn} cannot be read: {error}",
-            hint="is the environment up, and may these credentials read the secret?",
+            hint="is the environment up (./bootstrap --local starts the local one), "
+            "and may these credentials read the secret?",
         ) from None
     return document
 

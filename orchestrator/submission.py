@@ -25,6 +25,7 @@ from orchestrator.wdl import inputs as wdl_inputs
 from orchestrator.wdl.document import Document
 
 _WORKERS = 16
+_OPTIONS_THAT_WORK = {"backend", "default_runtime_attributes", "workflow_failure_mode"}
 
 
 def submit(
@@ -50,6 +51,8 @@ def submit(
         bases.append(path.resolve().parent)
     values.update(wdl_inputs.parse_assignments(document, assignments))
     _check_options(options)
+    for name in sorted(set(options) - _OPTIONS_THAT_WORK):
+        say(f"warning: the workflow option {name} has no effect here")
     _check_labels(labels)
     backend = _backend(assembly, options)
     bound = wdl_inputs.bind(document, values)

@@ -59,8 +59,8 @@ def run(
             loaded,
             input_files=[(path, read_json(path)) for path in inputs or []],
             assignments=assignments or [],
-            options=read_json(workflow_options) if workflow_options else {},
-            labels=read_json(labels) if labels else {},
+            options=read_json(workflow_options, errors.InvalidOptions) if workflow_options else {},
+            labels=read_json(labels, errors.InvalidOptions) if labels else {},
             say=lambda text: None if quiet else typer.echo(text, err=True),
         )
         resume_with = _resume_command(root, config, environment)
@@ -78,20 +78,20 @@ def run(
         made.close()
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of a file. Raises InvalidInputs with the place of what is wrong."""
+def read_json(path: Path, wrong: type[errors.Invalid] = errors.InvalidInputs) -> dict[str, Any]:
+    """A JSON object of a file. Raises `wrong` with the place of what is wrong."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise errors.InvalidInputs(f"{path} cannot be read: {error.strerror}") from None
+        raise wrong(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise errors.InvalidInputs(f"{path} is not UTF-8 text") from None
+        raise wrong(f"{path} is not UTF-8 text") from None
     except json.JSONDecodeError as error:
-        raise errors.InvalidInputs(
+        raise wrong(
             f"not JSON: {error.msg}", place=errors.Place(str(path), error.lineno, error.colno)
         ) from None
     if not isinstance(value, dict):
-        raise errors.InvalidInputs("not a JSON object", place=errors.Place(str(path)))
+        raise wrong("not a JSON object", place=errors.Place(str(path)))
     return value
 
 
