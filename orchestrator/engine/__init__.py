@@ -2,6 +2,8 @@
 
     coordinator    the loop: one thread, fed by a queue; commits, then hands effects on
     run            one root workflow in memory: events in, records and effects out. No I/O
+    actions        what a run wants done once its records are committed
+    recovery       the journal -> what may still be with the backend
     dispatcher     ready attempts -> submissions
     judgement      a finished job -> success, or a failure with its code
     retry          a failure -> another attempt, or the end of the call

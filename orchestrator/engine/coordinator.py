@@ -18,8 +18,9 @@ import structlog
 from orchestrator import errors
 from orchestrator.backends.base import Backend, Change
 from orchestrator.engine import events
+from orchestrator.engine.actions import Effect, Find, Submit
 from orchestrator.engine.effects import Effects
-from orchestrator.engine.run import Effect, Find, Progress, Run, RunSettings, Submit
+from orchestrator.engine.run import Progress, Run, RunSettings
 from orchestrator.engine.tenure import Heartbeat, Tenure, this_process
 from orchestrator.filesystems.base import Filesystems
 from orchestrator.model.records import Record, WorkflowRecord

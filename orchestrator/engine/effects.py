@@ -16,7 +16,7 @@ import structlog
 
 from orchestrator import errors
 from orchestrator.backends.base import Backend
-from orchestrator.engine import events, run
+from orchestrator.engine import actions, events
 from orchestrator.engine.tenure import Tenure
 from orchestrator.filesystems.base import Filesystems, Stat
 from orchestrator.model.job import SubmissionHandle
@@ -92,27 +92,27 @@ class Effects:
 
         self._submit(run_and_post)
 
-    def perform(self, tenure: Tenure, backend: str, effect: run.Effect) -> None:
+    def perform(self, tenure: Tenure, backend: str, effect: actions.Effect) -> None:
         """Start one effect of a run."""
         root_id = tenure.lease.root_id
         port = self._backends[backend]
         match effect:
-            case run.Fetch(wants):
+            case actions.Fetch(wants):
                 self._fetch(root_id, wants)
-            case run.Put(writes):
+            case actions.Put(writes):
                 self._submit(lambda: self._put(root_id, writes))
-            case run.Submit():
+            case actions.Submit():
                 self._submit(lambda: self._submit_job(tenure, port, effect))
-            case run.Find():
+            case actions.Find():
                 self._submit(lambda: self._find(root_id, port, effect))
-            case run.Revoke():
+            case actions.Revoke():
                 self._submit(lambda: self._revoke(tenure, port, effect))
-            case run.Cancel(handle, indices):
+            case actions.Cancel(handle, indices):
                 self._submit(lambda: self._cancel(port, handle, indices))
 
     # --- the effects
 
-    def _submit_job(self, tenure: Tenure, port: Backend, effect: run.Submit) -> None:
+    def _submit_job(self, tenure: Tenure, port: Backend, effect: actions.Submit) -> None:
         root_id, submission_id = tenure.lease.root_id, effect.submission.handle.id
         if not self._may_act(tenure):
             _log.warning("not submitted: the lease may be lost", submission=submission_id)
@@ -134,7 +134,7 @@ class Effects:
         else:
             self._post(events.Submitted(root_id, submission_id, job_id))
 
-    def _find(self, root_id: str, port: Backend, effect: run.Find) -> None:
+    def _find(self, root_id: str, port: Backend, effect: actions.Find) -> None:
         self._closing.wait(effect.delay_seconds)
         if self._closing.is_set():
             return
@@ -152,7 +152,7 @@ class Effects:
         else:
             self._post(events.Found(root_id, handle.id, job_id))
 
-    def _revoke(self, tenure: Tenure, port: Backend, effect: run.Revoke) -> None:
+    def _revoke(self, tenure: Tenure, port: Backend, effect: actions.Revoke) -> None:
         root_id, handle = tenure.lease.root_id, effect.handle
         if not self._may_act(tenure):
             self._post(

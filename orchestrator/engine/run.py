@@ -23,12 +23,14 @@ from typing import Any
 
 from orchestrator import errors
 from orchestrator.backends.base import Backend, Change, JobState
-from orchestrator.engine import dispatcher, judgement
+from orchestrator.engine import dispatcher, judgement, recovery
+from orchestrator.engine.actions import Cancel, Effect, Fetch, Find, Put, Revoke, Submit
+from orchestrator.engine.recovery import LiveSubmission
 from orchestrator.engine.retry import RetryPolicy
 from orchestrator.model import runtime, states
 from orchestrator.model.attempt import AttemptRef
 from orchestrator.model.failures import Failure, FailureCode
-from orchestrator.model.job import JobSpec, Shape, Submission, SubmissionHandle
+from orchestrator.model.job import JobSpec, Shape, Submission
 from orchestrator.model.manifest import Manifest, OutputFile
 from orchestrator.model.records import (
     AttemptRecord,
@@ -48,56 +50,6 @@ from orchestrator.wdl.graph import Graph, ReadyCall, Write
 from orchestrator.wdl.task import PreparedTask, TaskCall
 
 _SUB_WORKFLOWS = uuid.UUID("5f0f54b5-9f5d-4f0e-9d0b-7b8d3f6a2c11")
-
-
-# --- effects: what the coordinator starts once the records are committed
-
-
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """Look these facts up."""
-
-    wants: frozenset[Want]
-
-
-@dataclass(frozen=True, slots=True)
-class Put:
-    """Write the engine's own files."""
-
-    writes: tuple[Write, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Submit:
-    """Call the backend; the intent is committed."""
-
-    submission: Submission
-
-
-@dataclass(frozen=True, slots=True)
-class Find:
-    """Does the backend have this submission?"""
-
-    handle: SubmissionHandle
-    delay_seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Revoke:
-    """Make sure that it never runs."""
-
-    handle: SubmissionHandle
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """End these jobs."""
-
-    handle: SubmissionHandle
-    indices: tuple[int, ...]
-
-
-Effect = Fetch | Put | Submit | Find | Revoke | Cancel
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,17 +99,6 @@ class _Call:
 
 
 @dataclass(slots=True, eq=False)
-class _LiveSubmission:
-    """A submission of which something may still come."""
-
-    record: SubmissionRecord
-    handle: SubmissionHandle
-    shape: Shape | None
-    remaining: set[int]  # not finished
-    judging: int = 0  # finished, but their attempts are not recorded so yet
-
-
-@dataclass(slots=True, eq=False)
 class _Step:
     """One piece of evaluation. `on_error` gets an error of the user's making."""
 
@@ -194,7 +135,7 @@ class Run:
         self._ready: list[tuple[_Call, dispatcher.ReadyAttempt]] = []
         self._delayed: list[tuple[float, _Call]] = []
         self._calls: dict[tuple[str, str, int], _Call] = {}  # with the backend, by attempt
-        self._submissions: dict[str, _LiveSubmission] = {}
+        self._submissions: dict[str, LiveSubmission] = {}
         self._early: dict[tuple[str, int], Change] = {}
         self._fits: dict[Shape, Failure | None] = {}
         self._counts: dict[str, Counter[CallState]] = {}
@@ -221,7 +162,9 @@ class Run:
             self.root,
             Graph(document, bound, self._facts, self._written(self.root)),
         )
-        self._recover_submissions(journal)
+        for live in recovery.live_submissions(journal):
+            self._submissions[live.record.id] = live
+            self._effects.append(Find(live.handle))
         self._queue_graph(self._root_flow)
         if self.root.state is WorkflowState.ABORTING:
             self._stop_everything()
@@ -684,7 +627,7 @@ class Run:
         )
         self._records.append(record)
         remaining = set(range(len(calls)))
-        self._submissions[handle.id] = _LiveSubmission(record, handle, submission.shape, remaining)
+        self._submissions[handle.id] = LiveSubmission(record, handle, remaining)
         for index, call in enumerate(calls):
             assert call.prepared is not None
             work_dir = submission.jobs[index].work_dir
@@ -708,12 +651,12 @@ class Run:
             self._attach(call, record_of_attempt)
         self._effects.append(Submit(submission))
 
-    def _take_early(self, live: _LiveSubmission, index: int) -> None:
+    def _take_early(self, live: LiveSubmission, index: int) -> None:
         change = self._early.pop((live.record.id, index), None)
         if change is not None:
             self.changed(change)
 
-    def _apply(self, live: _LiveSubmission, change: Change) -> None:
+    def _apply(self, live: LiveSubmission, change: Change) -> None:
         call = self._attached(live, change.index)
         assert call is not None
         record = call.attempt_record
@@ -887,7 +830,7 @@ class Run:
             if live.record.state is SubmissionState.SUBMITTED:
                 self._cancel(live)
 
-    def _cancel(self, live: _LiveSubmission) -> None:
+    def _cancel(self, live: LiveSubmission) -> None:
         if live.remaining:
             self._effects.append(Cancel(live.handle, tuple(sorted(live.remaining))))
 
@@ -981,11 +924,11 @@ class Run:
         call.attempt_record = None
         self.inflight -= 1
 
-    def _attached(self, live: _LiveSubmission, index: int) -> _Call | None:
+    def _attached(self, live: LiveSubmission, index: int) -> _Call | None:
         ref = live.handle.attempts[index]
         return self._calls.get((ref.workflow_id, ref.call_id, ref.attempt))
 
-    def _settle(self, live: _LiveSubmission, state: SubmissionState) -> None:
+    def _settle(self, live: LiveSubmission, state: SubmissionState) -> None:
         live.record = replace(live.record, state=state)
         self._records.append(live.record)
         self._submissions.pop(live.record.id, None)
@@ -1057,46 +1000,6 @@ class Run:
                 json.dumps(detail or {}),
             )
         )
-
-    def _recover_submissions(self, journal: Journal) -> None:
-        """Whatever may be with the backend is looked up before anything is submitted again."""
-        flows = {w.id: w for w in journal.workflows}
-        calls = {(c.workflow_id, c.id): c for c in journal.calls}
-        members: dict[str, dict[int, AttemptRecord]] = {}
-        for attempt in journal.attempts:
-            if attempt.submission_id is not None:
-                members.setdefault(attempt.submission_id, {})[attempt.array_index] = attempt
-        for record in journal.submissions:
-            if record.state not in (SubmissionState.INTENDED, SubmissionState.SUBMITTED):
-                continue
-            attempts = members.get(record.id, {})
-            refs = []
-            for index in range(record.size):
-                attempt = attempts[index]
-                call = calls[attempt.workflow_id, attempt.call_id]
-                refs.append(
-                    AttemptRef(
-                        self.root.id,
-                        attempt.workflow_id,
-                        flows[attempt.workflow_id].directory,
-                        attempt.call_id,
-                        call.name,
-                        call.shards,
-                        attempt.attempt,
-                    )
-                )
-            handle = SubmissionHandle(
-                record.id,
-                record.name,
-                record.backend,
-                record.queue,
-                record.created_at,
-                tuple(refs),
-                record.job_id,
-            )
-            remaining = {i for i, a in attempts.items() if not states.is_terminal(a.state)}
-            self._submissions[record.id] = _LiveSubmission(record, handle, None, remaining)
-            self._effects.append(Find(handle))
 
 
 def _sentence(error: errors.OrchestratorError) -> str:

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 from orchestrator.backends.base import Change, JobState
 from orchestrator.backends.fake import FakeBackend
+from orchestrator.engine.actions import Effect, Submit
 from orchestrator.engine.retry import RetryPolicy
-from orchestrator.engine.run import Effect, Run, RunSettings, Submit
+from orchestrator.engine.run import Run, RunSettings
 from orchestrator.model.failures import Failure
 from orchestrator.model.job import Submission
 from orchestrator.model.manifest import Manifest

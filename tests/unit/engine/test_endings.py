@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator import errors
 from orchestrator.backends.fake import manifest
-from orchestrator.engine.run import Cancel, Find, Revoke, Submit
+from orchestrator.engine.actions import Cancel, Find, Revoke, Submit
 from orchestrator.model.failures import Failure, FailureCode
 from orchestrator.model.states import AttemptState, CallState, SubmissionState, WorkflowState
 from orchestrator.wdl.graph import Graph

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator import errors
 from orchestrator.backends.fake import manifest
-from orchestrator.engine.run import Cancel, Effect, Fetch, Find, Put, Revoke, Submit
+from orchestrator.engine.actions import Cancel, Effect, Fetch, Find, Put, Revoke, Submit
 from orchestrator.model import states
 from orchestrator.model.failures import Failure, FailureCode
 from orchestrator.model.job import Submission

@@ -6,7 +6,7 @@ import dataclasses
 
 from orchestrator import errors
 from orchestrator.backends.fake import manifest
-from orchestrator.engine.run import Cancel, Fetch, Find, Put, Revoke, Submit
+from orchestrator.engine.actions import Cancel, Fetch, Find, Put, Revoke, Submit
 from orchestrator.model.failures import Failure, FailureCode
 from orchestrator.model.job import Submission
 from orchestrator.model.states import AttemptState, CallState, SubmissionState, WorkflowState
