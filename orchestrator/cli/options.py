@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +31,17 @@ NoContainers = Annotated[
         "--no-containers", help="Local backend: run commands here although tasks name an image."
     ),
 ]
+
+
+def resume_command(
+    root_id: str, config: Path | None, environment: str | None, no_containers: bool
+) -> str:
+    """What takes a workflow up again under the same options."""
+    words = ["orchestrator", "resume", root_id]
+    words += ["--environment", environment] if environment else []
+    words += ["--config", str(config)] if config else []
+    words += ["--no-containers"] if no_containers else []
+    return shlex.join(words)
 
 
 def load(config: Path | None, environment: str | None) -> settings.Settings:

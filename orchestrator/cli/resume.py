@@ -37,15 +37,13 @@ def resume(
         if states.is_terminal(root.state):
             following.report(made, root, as_json=as_json, copy_to=copy_outputs, quiet=quiet)
             return
-        where = f" --environment {environment}" if environment else ""
-        where += f" --config {config}" if config else ""
         following.follow(
             made,
             made.claim(root.id),
             as_json=as_json,
             copy_to=copy_outputs,
             quiet=quiet,
-            resume_with=f"orchestrator resume {root.id}{where}",
+            resume_with=options.resume_command(root.id, config, environment, no_containers),
         )
     finally:
         made.close()

@@ -63,7 +63,6 @@ def run(
             labels=read_json(labels, errors.InvalidOptions) if labels else {},
             say=lambda text: None if quiet else typer.echo(text, err=True),
         )
-        resume_with = _resume_command(root, config, environment)
         if not quiet:
             typer.echo(f"workflow {loaded.workflow_name} {root}", err=True)
         following.follow(
@@ -72,7 +71,7 @@ def run(
             as_json=as_json,
             copy_to=copy_outputs,
             quiet=quiet,
-            resume_with=resume_with,
+            resume_with=options.resume_command(root, config, environment, no_containers),
         )
     finally:
         made.close()
@@ -93,9 +92,3 @@ def read_json(path: Path, wrong: type[errors.Invalid] = errors.InvalidInputs) ->
     if not isinstance(value, dict):
         raise wrong("not a JSON object", place=errors.Place(str(path)))
     return value
-
-
-def _resume_command(root: str, config: Path | None, environment: str | None) -> str:
-    where = f" --environment {environment}" if environment else ""
-    where += f" --config {config}" if config else ""
-    return f"orchestrator resume {root}{where}"
