@@ -19,7 +19,7 @@ from orchestrator.backends.base import Backend
 from orchestrator.config import aws
 from orchestrator.config.settings import AwsBatchProvider, LocalProvider, Settings, Sqlite
 from orchestrator.engine.coordinator import Engine, EngineSettings
-from orchestrator.engine.run import RunSettings
+from orchestrator.engine.jobs import RunSettings
 from orchestrator.engine.tenure import is_dead, this_process
 from orchestrator.filesystems.base import Filesystems
 from orchestrator.filesystems.http import HttpFilesystem

@@ -71,6 +71,13 @@ class OrchestratorError(Exception):
         self.findings = tuple(findings)
         super().__init__(self.message)
 
+    @property
+    def sentence(self) -> str:
+        """All of it in one line, without the code: a part of another message."""
+        where = f"{self.place}: " if self.place else ""
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{where}{self.message}{hint}" + "".join(f"\n  - {f}" for f in self.findings)
+
     def __str__(self) -> str:
         where = f"{self.place}: " if self.place else ""
         lines = [f"error[{self.code}]: {where}{self.message}"]

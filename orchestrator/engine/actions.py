@@ -38,7 +38,6 @@ class Find:
     """Does the backend have this submission?"""
 
     handle: SubmissionHandle
-    delay_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

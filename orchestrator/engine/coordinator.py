@@ -20,7 +20,8 @@ from orchestrator.backends.base import Backend, Change
 from orchestrator.engine import events
 from orchestrator.engine.actions import Effect, Find, Submit
 from orchestrator.engine.effects import Effects
-from orchestrator.engine.run import Progress, Run, RunSettings
+from orchestrator.engine.jobs import RunSettings
+from orchestrator.engine.run import Progress, Run
 from orchestrator.engine.tenure import Heartbeat, Tenure, this_process
 from orchestrator.filesystems.base import Filesystems
 from orchestrator.model.records import Record, WorkflowRecord
@@ -205,13 +206,13 @@ class Engine:
             for active in self._active.values():
                 self._effects.call(lambda lease=active.tenure.lease: self._take_commands(lease))  # type: ignore[misc]
         for root_id, active in self._active.items():
-            if active.run.waits_for_room and self._room(active.backend) != 0:
+            if active.run.waiting and self._room(active.backend) != 0:
                 self._dirty[root_id] = None  # a place that another run has left
         return bool(self._dirty)
 
     def _slice(self, active: _Active, now: float) -> None:
         run = active.run
-        run.now = now
+        run.tell_time(now)
         end = time.monotonic() + self._settings.slice_seconds
         if run.work(lambda: time.monotonic() >= end):
             self._dirty[run.root.id] = None
@@ -334,7 +335,7 @@ class Engine:
             case _:
                 active = self._active.get(event.root_id)
                 if active is not None:
-                    active.run.now = self._clock()
+                    active.run.tell_time(self._clock())
                     self._to_run(active.run, event)
                     self._dirty[event.root_id] = None
 
@@ -350,8 +351,10 @@ class Engine:
                 run.submit_failed(submission_id, failure)
             case events.Found(_, submission_id, found):
                 run.found(submission_id, found)
-            case events.FindFailed(_, submission_id, failure):
-                run.find_failed(submission_id, failure)
+            case events.FindFailed(_, submission_id):
+                run.find_failed(submission_id)
+            case events.CancelFailed(_, submission_id):
+                run.cancel_failed(submission_id)
             case events.Revoked(_, submission_id):
                 run.revoked(submission_id)
             case events.Commanded(_, commands):
@@ -367,7 +370,7 @@ class Engine:
             root_id = self._root_of.get(change.submission_id, "")
             active = self._active.get(root_id)
             if active is not None:
-                active.run.now = now
+                active.run.tell_time(now)
                 self._guarded(root_id, lambda run=active.run, change=change: run.changed(change))  # type: ignore[misc]
                 self._dirty[root_id] = None
 

@@ -29,7 +29,6 @@ _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _TRIES = 8  # of a look-up or a write, over about 45 s: a storage's hiccup fails no workflow
-_CANCEL_TRIES = 8  # over about two minutes
 _GATHER_SECONDS = 0.2  # between two sweeps: what ends together is committed together
 
 
@@ -53,7 +52,9 @@ class Effects:
         self._filesystems = filesystems
         self._post = post
         self._read_limit = read_limit_bytes
+        # Storage that does not answer holds up what waits for files, never what ends jobs.
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="effects")
+        self._files = ThreadPoolExecutor(workers, thread_name_prefix="files")
         self._closing = threading.Event()
         self._watching = {name: threading.Event() for name in backends}
         self._pollers = [
@@ -71,7 +72,8 @@ class Effects:
         self._closing.set()
         for watching in self._watching.values():
             watching.set()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._pool, self._files):
+            pool.shutdown(wait=True, cancel_futures=True)
         for poller in self._pollers:
             poller.join(timeout=30)
 
@@ -100,15 +102,15 @@ class Effects:
             case actions.Fetch(wants):
                 self._fetch(root_id, wants)
             case actions.Put(writes):
-                self._submit(lambda: self._put(root_id, writes))
+                self._submit(lambda: self._put(root_id, writes), self._files)
             case actions.Submit():
                 self._submit(lambda: self._submit_job(tenure, port, effect))
-            case actions.Find():
-                self._submit(lambda: self._find(root_id, port, effect))
-            case actions.Revoke():
-                self._submit(lambda: self._revoke(tenure, port, effect))
+            case actions.Find(handle):
+                self._submit(lambda: self._find(root_id, port, handle))
+            case actions.Revoke(handle):
+                self._submit(lambda: self._revoke(tenure, port, handle))
             case actions.Cancel(handle, indices):
-                self._submit(lambda: self._cancel(port, handle, indices))
+                self._submit(lambda: self._cancel(root_id, port, handle, indices))
 
     # --- the effects
 
@@ -134,50 +136,38 @@ class Effects:
         else:
             self._post(events.Submitted(root_id, submission_id, job_id))
 
-    def _find(self, root_id: str, port: Backend, effect: actions.Find) -> None:
-        self._closing.wait(effect.delay_seconds)
-        if self._closing.is_set():
-            return
-        handle = effect.handle
+    def _find(self, root_id: str, port: Backend, handle: SubmissionHandle) -> None:
         try:
             job_id = port.find(handle)
         except Exception as error:
             _log.warning("look-up failed", submission=handle.name, reason=str(error))
-            wrapped = (
-                error
-                if isinstance(error, errors.OrchestratorError)
-                else errors.TryLater(f"look-up broke: {error}")
-            )
-            self._post(events.FindFailed(root_id, handle.id, wrapped))
+            self._post(events.FindFailed(root_id, handle.id))
         else:
             self._post(events.Found(root_id, handle.id, job_id))
 
-    def _revoke(self, tenure: Tenure, port: Backend, effect: actions.Revoke) -> None:
-        root_id, handle = tenure.lease.root_id, effect.handle
+    def _revoke(self, tenure: Tenure, port: Backend, handle: SubmissionHandle) -> None:
+        root_id = tenure.lease.root_id
         if not self._may_act(tenure):
             self._post(
-                events.Lost(root_id)
-                if tenure.lost
-                else events.FindFailed(root_id, handle.id, _unsure())
+                events.Lost(root_id) if tenure.lost else events.FindFailed(root_id, handle.id)
             )
             return
         try:
             port.revoke(handle)
         except Exception as error:
             _log.warning("revoking failed", submission=handle.name, reason=str(error))
-            self._post(events.FindFailed(root_id, handle.id, errors.TryLater(str(error))))
+            self._post(events.FindFailed(root_id, handle.id))
         else:
             self._post(events.Revoked(root_id, handle.id))
 
-    def _cancel(self, port: Backend, handle: SubmissionHandle, indices: tuple[int, ...]) -> None:
-        for attempt in range(_CANCEL_TRIES):
-            try:
-                port.cancel([(handle, indices)])
-                return
-            except errors.OrchestratorError as error:
-                _log.warning("a job was not ended", submission=handle.name, reason=error.message)
-                if self._closing.wait(min(2.0**attempt, 30.0)):
-                    return
+    def _cancel(
+        self, root_id: str, port: Backend, handle: SubmissionHandle, indices: tuple[int, ...]
+    ) -> None:
+        try:
+            port.cancel([(handle, indices)])
+        except Exception as error:
+            _log.warning("a job was not ended", submission=handle.name, reason=str(error))
+            self._post(events.CancelFailed(root_id, handle.id))
 
     def _put(self, root_id: str, writes: Iterable[Write]) -> None:
         try:
@@ -194,7 +184,13 @@ class Effects:
 
     def _fetch(self, root_id: str, wants: frozenset[Want]) -> None:
         """Many look-ups, one event: what became known together goes on together, as one array."""
-        _FetchBatch(root_id, wants, self._fetch_one, self._post, self._submit)
+        _FetchBatch(
+            root_id,
+            wants,
+            self._fetch_one,
+            self._post,
+            lambda work: self._submit(work, self._files),
+        )
 
     def _fetch_one(self, root_id: str, want: Want) -> FactRecord:
         filesystem = self._filesystems.of(want.uri)
@@ -224,9 +220,11 @@ class Effects:
 
     # --- threads
 
-    def _submit(self, work: Callable[[], None]) -> Future[None] | None:
+    def _submit(
+        self, work: Callable[[], None], pool: ThreadPoolExecutor | None = None
+    ) -> Future[None] | None:
         try:
-            future = self._pool.submit(work)
+            future = (pool or self._pool).submit(work)
         except RuntimeError:  # closing: the journal knows what is to be done at the next start
             return None
         future.add_done_callback(_report)

@@ -77,11 +77,18 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class FindFailed:
-    """The look-up itself failed; it is tried again."""
+    """A look-up or a revocation had no answer; the look-up is tried again."""
 
     root_id: str
     submission_id: str
-    error: errors.OrchestratorError
+
+
+@dataclass(frozen=True, slots=True)
+class CancelFailed:
+    """Jobs were not told to end; it is tried again."""
+
+    root_id: str
+    submission_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +136,7 @@ Event = (
     | SubmitFailed
     | Found
     | FindFailed
+    | CancelFailed
     | Revoked
     | Changed
     | Lost

@@ -1,18 +1,17 @@
-"""From the journal: the submissions of which something may still come.
-
-Whatever may be with the backend is looked up before anything is submitted again.
+"""The journal as a replay needs it: what is known of each call, and what may still be with the
+backend. Whatever may be there is looked up before anything is submitted again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.model import states
 from orchestrator.model.attempt import AttemptRef
 from orchestrator.model.job import SubmissionHandle
-from orchestrator.model.records import AttemptRecord, SubmissionRecord
-from orchestrator.model.states import SubmissionState
+from orchestrator.model.records import AttemptRecord, CallRecord, SubmissionRecord
+from orchestrator.model.states import CallState, SubmissionState
 from orchestrator.store.base import Journal
 
 
@@ -24,6 +23,37 @@ class LiveSubmission:
     handle: SubmissionHandle
     remaining: set[int]  # not finished
     judging: int = 0  # finished, but their attempts are not recorded so yet
+
+
+class Replay:
+    """The journal's calls and their attempts, each given out once: when the graph comes to it."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._calls = {(c.workflow_id, c.id): c for c in journal.calls}
+        self._attempts: dict[tuple[str, str], list[AttemptRecord]] = {}
+        for attempt in sorted(journal.attempts, key=lambda a: a.attempt):
+            key = (attempt.workflow_id, attempt.call_id)
+            self._attempts.setdefault(key, []).append(attempt)
+
+    @property
+    def over(self) -> bool:
+        """Whether the graph has come to every call of the journal."""
+        return not self._calls
+
+    def take(
+        self, workflow_id: str, call_id: str
+    ) -> tuple[CallRecord | None, Sequence[AttemptRecord]]:
+        """What is known of a call and of its attempts, the first one first."""
+        key = (workflow_id, call_id)
+        return self._calls.pop(key, None), self._attempts.pop(key, ())
+
+    def abandoned(self) -> Iterator[CallRecord | AttemptRecord]:
+        """What the graph did not come to, and had begun."""
+        for call in self._calls.values():
+            if call.state is CallState.RUNNING:
+                yield call
+        for attempts in self._attempts.values():
+            yield from (a for a in attempts if not states.is_terminal(a.state))
 
 
 def live_submissions(journal: Journal) -> Iterator[LiveSubmission]:

@@ -14,8 +14,8 @@ import pytest
 from orchestrator.assembly import load_bundle
 from orchestrator.backends.fake import FakeBackend
 from orchestrator.engine.coordinator import Engine, EngineSettings
+from orchestrator.engine.jobs import RunSettings
 from orchestrator.engine.retry import RetryPolicy
-from orchestrator.engine.run import RunSettings
 from orchestrator.engine.tenure import Tenure
 from orchestrator.filesystems.base import Filesystems
 from orchestrator.filesystems.local import LocalFilesystem

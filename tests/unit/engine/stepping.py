@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 from orchestrator.backends.base import Change, JobState
 from orchestrator.backends.fake import FakeBackend
 from orchestrator.engine.actions import Effect, Submit
+from orchestrator.engine.jobs import RunSettings
 from orchestrator.engine.retry import RetryPolicy
-from orchestrator.engine.run import Run, RunSettings
+from orchestrator.engine.run import Run
 from orchestrator.model.failures import Failure
 from orchestrator.model.job import Submission
 from orchestrator.model.manifest import Manifest
@@ -78,7 +79,7 @@ class Stepped:
     def turn(self) -> list[Effect]:
         """Evaluate, dispatch, commit: the effects that would be started now."""
         self.now += 1
-        self.run.now = self.now
+        self.run.tell_time(self.now)
         self.run.work(lambda: False)
         self.run.dispatch(None)
         self.store.write(self.lease, self.run.take_records())

@@ -113,7 +113,7 @@ class Chaos:
                     run.submitted(key, f"job-{key}")
             case Find(handle):
                 if lucky < 0.1:
-                    run.find_failed(handle.id, errors.TryLater("throttled"))
+                    run.find_failed(handle.id)
                 elif handle.id in self.taken:
                     self.watched.add(handle.id)
                     run.found(handle.id, f"job-{handle.id}")

@@ -1,0 +1,119 @@
+"""Evaluation in pieces: each runs in a slice of time, and waits for the facts that it lacks."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from orchestrator import errors
+from orchestrator.engine.actions import Fetch
+from orchestrator.engine.outbox import Outbox
+from orchestrator.model.records import FactRecord
+from orchestrator.wdl.facts import Facts, NeedFacts, Want
+
+OnError = Callable[[errors.OrchestratorError], None]
+
+
+@dataclass(slots=True, eq=False)
+class _Step:
+    """One piece of evaluation. `on_error` gets an error of the user's making."""
+
+    do: Callable[[], None]
+    on_error: OnError
+    missing: set[Want] = field(default_factory=set)
+    given_up: bool = False  # a fact that it needs cannot be had
+
+
+class Steps:
+    """The pieces that are due, and those that are parked until facts arrive.
+
+    A step that raises NeedFacts is taken again from its beginning once they are pinned.
+    """
+
+    def __init__(self, facts: Facts, outbox: Outbox) -> None:
+        self._facts = facts
+        self._outbox = outbox
+        self._due: deque[_Step] = deque()
+        self._parked: dict[Want, list[_Step]] = {}
+        self._wanted: set[Want] = set()  # to be fetched with the next batch
+        self._failed: dict[Want, errors.OrchestratorError] = {}
+
+    @property
+    def due(self) -> bool:
+        """Whether something can be done right now."""
+        return bool(self._due)
+
+    @property
+    def parked(self) -> bool:
+        """Whether something waits for facts."""
+        return bool(self._parked)
+
+    def add(self, do: Callable[[], None], on_error: OnError) -> None:
+        """Do this in a turn to come."""
+        self._due.append(_Step(do, on_error))
+
+    def once_known(self, want: Want, do: Callable[[], None], on_error: OnError) -> None:
+        """Do this once that fact is pinned."""
+        self._park(_Step(do, on_error), [want])
+
+    def work(self, stop: Callable[[], bool]) -> bool:
+        """Take steps until none is due or `stop()` says so. True: there is more to do.
+
+        What they lack is asked for at the end, all at once: what becomes known together goes on
+        together, as one array.
+        """
+        while self._due:
+            step = self._due.popleft()
+            try:
+                step.do()
+            except NeedFacts as need:
+                self._park(step, need.wants)
+            except errors.OrchestratorError as error:
+                step.on_error(error)
+            if stop():
+                break
+        if self._due:
+            return True
+        if self._wanted:
+            self._outbox.perform(Fetch(frozenset(self._wanted)))
+            self._wanted.clear()
+        return False
+
+    def pin(self, record: FactRecord) -> None:
+        """A fact is known, and is so for ever."""
+        if self._facts.add(record):
+            self._outbox.record(record)
+
+    def facts_fetched(
+        self, records: Iterable[FactRecord], failed: Mapping[Want, errors.OrchestratorError]
+    ) -> None:
+        """Pin them and go on with what waited for them."""
+        arrived: list[Want] = []
+        for record in records:
+            self.pin(record)
+            arrived.append(Want(record.kind, record.uri))  # type: ignore[arg-type]
+        self._failed.update(failed)
+        for want in (*arrived, *failed):
+            for step in self._parked.pop(want, ()):
+                step.missing.discard(want)
+                if step.given_up:
+                    continue
+                if want in failed:
+                    step.given_up = True
+                    step.on_error(failed[want])
+                elif not step.missing:
+                    self._due.append(step)
+
+    def _park(self, step: _Step, wants: Iterable[Want]) -> None:
+        wants = list(wants)
+        for want in wants:
+            if want in self._failed:
+                step.on_error(self._failed[want])
+                return
+        step.missing = set(wants)
+        for want in step.missing:
+            waiting = self._parked.setdefault(want, [])
+            if not waiting:
+                self._wanted.add(want)
+            waiting.append(step)
