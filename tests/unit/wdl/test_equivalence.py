@@ -17,7 +17,7 @@ from orchestrator.wdl.document import Document
 from orchestrator.wdl.facts import Facts
 from orchestrator.wdl.graph import Graph, ReadyCall, _WorkflowScope
 from orchestrator.wdl.library import Library
-from tests.unit.wdl.drive import load, run
+from tests.unit.wdl.drive import lines_run, load, run
 
 TASKS = """
 task add { input { Int a  Int b = 1 } command {} output { Int sum = a + b } }
@@ -128,3 +128,23 @@ def test_both_machines_give_the_same(name: str, seed: int) -> None:
     outputs, calls = run(graph, behave, random.Random(seed + 100))
     assert outputs == expected_outputs
     assert {call_id: call.inputs for call_id, call in calls.items()} == expected_calls
+
+
+def test_the_count_of_lines_sees_a_machine_that_scans_all_that_waits() -> None:
+    loaded = load(
+        f"""version 1.1
+        workflow w {{
+          input {{ Int n }}
+          scatter (i in range(n)) {{
+            call add {{ input: a = i }}
+            call add as more {{ input: a = add.sum }}
+          }}
+        }}
+        {TASKS}"""
+    )
+
+    def lines_a_shard(shards: int) -> float:
+        return lines_run(lambda: stock(loaded, {"n": shards}, random.Random(1))) / shards
+
+    lines_a_shard(2)
+    assert lines_a_shard(400) > 1.5 * lines_a_shard(50)
