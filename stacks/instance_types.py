@@ -1,7 +1,7 @@
 """What one worker host can hold: vCPUs and memory of the EC2 instance types Batch may start.
 
-Only families on the Nitro system (the data disk is found as an NVMe device) and without GPUs.
-Numbers are EC2's published ones; within a family memory is in a fixed ratio to vCPUs.
+Only families on the Nitro system (the data disk is found as an NVMe device). Numbers are EC2's
+published ones; within a family memory is in a fixed ratio to vCPUs.
 """
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ _TO_32 = (*_TO_24, "32xlarge")
 _C5 = (*_UP_TO_4, "9xlarge", "12xlarge", "18xlarge", "24xlarge")
 _7I = (*_TO_24, "48xlarge")
 _48 = (*_TO_32, "48xlarge")
+_G4DN_GPUS: Final = {"xlarge": 1, "2xlarge": 1, "4xlarge": 1, "8xlarge": 1} | {
+    "12xlarge": 4,
+    "16xlarge": 1,
+}
+_G_GPUS: Final = _G4DN_GPUS | {"24xlarge": 4, "48xlarge": 8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,7 @@ class _Family:
     architecture: Architecture
     gib_per_vcpu: int
     sizes: tuple[str, ...]
+    gpus: dict[str, int] | None = None  # by size; None: the family has none
 
 
 def _generation(
@@ -50,6 +56,12 @@ _FAMILIES: Final[dict[str, _Family]] = (
     | _generation("7i", "x86_64", _7I)
     | _generation("6g", "arm64", _TO_16)
     | _generation("7g", "arm64", _TO_16)
+    | {
+        "g4dn": _Family("x86_64", 4, tuple(_G4DN_GPUS), _G4DN_GPUS),
+        "g5": _Family("x86_64", 4, tuple(_G_GPUS), _G_GPUS),
+        "g6": _Family("x86_64", 4, tuple(_G_GPUS), _G_GPUS),
+        "g6e": _Family("x86_64", 8, tuple(_G_GPUS), _G_GPUS),
+    }
 )
 
 
@@ -60,6 +72,7 @@ class Capacity:
     architecture: Architecture
     vcpus: int
     memory_mib: int
+    gpus: int = 0
 
 
 def families() -> tuple[str, ...]:
@@ -80,4 +93,10 @@ def capacity(name: str) -> Capacity | None:
         return None
     vcpus = _VCPUS[size] if size else max(_VCPUS[s] for s in family.sizes)
     nominal_mib = vcpus * family.gib_per_vcpu * 1024
-    return Capacity(family.architecture, vcpus, nominal_mib * 95 // 100 - 256)
+    gpus = family.gpus or {}
+    return Capacity(
+        family.architecture,
+        vcpus,
+        nominal_mib * 95 // 100 - 256,
+        gpus[size] if gpus and size else max(gpus.values(), default=0),
+    )
