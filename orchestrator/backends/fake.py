@@ -56,9 +56,11 @@ class FakeBackend:
         max_array_size: int = 10_000,
         root: str = "s3://fake",
         lose_answers: int = 0,
+        remember: bool = True,
         before_submit: Callable[[Submission], None] = lambda submission: None,
     ) -> None:
-        """`lose_answers`: so many submissions take effect although no answer comes."""
+        """`lose_answers`: so many submissions take effect although no answer comes. Without
+        `remember` a submission is forgotten once all its jobs have ended: for benchmarks."""
         self.name = name
         self.max_array_size = max_array_size
         self.submissions: list[Submission] = []
@@ -67,6 +69,7 @@ class FakeBackend:
         self._behave = behave
         self._root = root
         self._lose = lose_answers
+        self._remember = remember
         self._before_submit = before_submit
         self._known: dict[str, Submission] = {}
         self._changes: list[Change] = []
@@ -89,7 +92,8 @@ class FakeBackend:
         """Take it, and let it behave."""
         self._before_submit(submission)
         with self._moved:
-            self.submissions.append(submission)
+            if self._remember:
+                self.submissions.append(submission)
             self._known[submission.handle.id] = submission
             if self._lose > 0:
                 self._lose -= 1
@@ -142,10 +146,14 @@ class FakeBackend:
         """Nothing to close."""
 
     def _report(self, submission: Submission) -> None:
+        ended = 0
         for index in range(len(submission.jobs)):
             end = self._behave(submission, index)
             if end is not None:
                 self._changes.append(_finished(submission.handle.id, index, end))
+                ended += 1
+        if not self._remember and ended == len(submission.jobs):
+            del self._known[submission.handle.id]
         self._moved.notify_all()
 
 
