@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-QueueKind = Literal["spot", "on-demand"]
+QueueKind = Literal["spot", "on-demand", "priority"]
 
 
 def queue(environment: str, kind: QueueKind) -> str:

@@ -57,7 +57,7 @@ class NetworkStack(EnvironmentStack):
             # Would need a Lambda function; nothing here uses the default group.
             restrict_default_security_group=False,
         )
-        if network.flow_logs:
+        if network.flow_logs != "none":
             self.vpc.add_flow_log(
                 "FlowLog",
                 traffic_type=ec2.FlowLogTrafficType.REJECT,
