@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from orchestrator.model.records import (
@@ -15,15 +15,26 @@ from orchestrator.model.records import (
     SubmissionRecord,
     WorkflowRecord,
 )
+from orchestrator.model.states import WorkflowState
+
+POISON_DEATHS = 3  # a workflow that so many servers in a row died with is not run again
+PROBATION_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to write to one root workflow, until it is lost. Every claim raises the epoch."""
+    """The right to write to one root workflow, until it is lost. Every claim raises the epoch.
+
+    `deaths`: how many holders in a row, up to this claim, let the lease run out, or were known to
+    be dead. A lease that was given back is no death. The count begins anew when the workflow gets
+    on (a call of it ends), when a holder lives with it for `PROBATION_SECONDS`, and when somebody
+    asks for it by its id.
+    """
 
     root_id: str
     owner: str
     epoch: int
+    deaths: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +70,22 @@ class Store(Protocol):
         """Root workflows whose id starts so, newest first; `""` is all. At most 100."""
 
     def claim(
-        self, owner: str, lease_seconds: float, limit: int, root_id: str | None = None
+        self,
+        owner: str,
+        lease_seconds: float,
+        limit: int,
+        root_id: str | None = None,
+        dead_owners: Collection[str] = (),
     ) -> Sequence[Lease]:
         """Take leases of unfinished root workflows (not On Hold) that nobody holds, oldest first.
+        What `dead_owners` hold is free: the caller knows that they are dead.
 
-        With `root_id`, of that one only. A lease not renewed for its seconds is free to take.
+        With `root_id`, of that one only, its deaths forgotten: somebody wants it to be run. A lease
+        not renewed for its seconds is free to take.
+
+        Those that died with a server need not have killed it. So of workflows for which the next
+        death would be the last, an owner is given one at a time, and no other before that one's
+        count has begun anew.
         """
 
     def steal(
@@ -71,11 +93,15 @@ class Store(Protocol):
     ) -> Lease | None:
         """Take the lease although it has not run out: the caller knows that `dead_owner` is dead.
 
-        None when somebody else holds it by now.
+        Its deaths are forgotten, as `claim` with an id does. None when somebody else holds it by
+        now.
         """
 
     def holder(self, root_id: str) -> str | None:
         """The owner of the lease, if it is held."""
+
+    def holders(self) -> Collection[str]:
+        """The owners of all leases of unfinished workflows."""
 
     def renew(self, leases: Iterable[Lease], lease_seconds: float) -> Sequence[Lease]:
         """Extend leases; the answer lists those that are lost."""
@@ -90,7 +116,8 @@ class Store(Protocol):
         """Insert or replace all records in one transaction; events are appended.
 
         Raises `errors.LeaseLost`, writing nothing, when the lease's epoch is not the current one.
-        A later record of the same key in one call wins.
+        A later record of the same key in one call wins. The end of a call begins the count of the
+        lease's deaths anew.
         """
 
     def events(
@@ -103,6 +130,9 @@ class Store(Protocol):
 
     def attempts(self, workflow_id: str) -> Sequence[AttemptRecord]:
         """The attempts of one workflow, by call and attempt."""
+
+    def leave_hold(self, root_id: str, state: WorkflowState) -> bool:
+        """A workflow that is On Hold becomes Submitted, or Aborted. False: it is not On Hold."""
 
     def put_command(self, root_id: str, kind: str, detail: str = "{}") -> int:
         """Ask the lease holder for something (abort ...), from any door. The answer numbers it."""

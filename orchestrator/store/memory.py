@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator import errors
@@ -19,7 +19,7 @@ from orchestrator.model.records import (
     WorkflowRecord,
 )
 from orchestrator.model.states import WorkflowState, is_terminal
-from orchestrator.store.base import Journal, Lease, Store
+from orchestrator.store.base import POISON_DEATHS, PROBATION_SECONDS, Journal, Lease, Store
 
 
 @dataclass
@@ -29,6 +29,8 @@ class _Root:
     owner: str | None = None
     epoch: int = 0
     expires_at: float = 0.0
+    deaths: int = 0
+    taken_at: float = 0.0
     workflows: dict[str, WorkflowRecord] = field(default_factory=dict)
     calls: dict[tuple[str, str], CallRecord] = field(default_factory=dict)
     attempts: dict[tuple[str, str, int], AttemptRecord] = field(default_factory=dict)
@@ -100,16 +102,35 @@ class MemoryStore(Store):
         return tuple(sorted(found, key=lambda w: (w.submitted_at, w.id), reverse=True)[:100])
 
     def claim(
-        self, owner: str, lease_seconds: float, limit: int, root_id: str | None = None
+        self,
+        owner: str,
+        lease_seconds: float,
+        limit: int,
+        root_id: str | None = None,
+        dead_owners: Collection[str] = (),
     ) -> Sequence[Lease]:
         with self._lock:
-            free = [
+            free = sorted(
                 (root.workflows[id_].submitted_at, id_)
                 for id_, root in self._roots.items()
-                if root_id in (None, id_) and self._is_free(root) and _is_claimable(id_, root)
-            ]
+                if root_id in (None, id_)
+                and (self._is_free(root) or root.owner in dead_owners)
+                and _is_claimable(id_, root)
+            )
+            if root_id is not None:
+                return tuple(self._take(id_, owner, lease_seconds, 0) for _, id_ in free[:limit])
+            deaths = {id_: self._deaths(id_, owner) for _, id_ in free}
+            last = [item for item in free if deaths[item[1]] == POISON_DEATHS - 1]
+            if any(
+                root.owner == owner and root.deaths == POISON_DEATHS - 1
+                for root in self._roots.values()
+            ):
+                chosen = []
+            else:
+                chosen = last[: min(limit, 1)]
+            chosen += [item for item in free if item not in last][: max(limit - len(chosen), 0)]
             return tuple(
-                self._take(id_, owner, lease_seconds) for _, id_ in sorted(free)[: max(limit, 0)]
+                self._take(id_, owner, lease_seconds, deaths[id_]) for _, id_ in sorted(chosen)
             )
 
     def steal(
@@ -121,12 +142,20 @@ class MemoryStore(Store):
                 return None
             if root.owner != dead_owner and not self._is_free(root):
                 return None
-            return self._take(root_id, owner, lease_seconds)
+            return self._take(root_id, owner, lease_seconds, 0)
 
     def holder(self, root_id: str) -> str | None:
         with self._lock:
             root = self._roots.get(root_id)
             return None if root is None or self._is_free(root) else root.owner
+
+    def holders(self) -> Collection[str]:
+        with self._lock:
+            return {
+                root.owner or ""
+                for id_, root in self._roots.items()
+                if not self._is_free(root) and _is_claimable(id_, root)
+            }
 
     def renew(self, leases: Iterable[Lease], lease_seconds: float) -> Sequence[Lease]:
         lost = []
@@ -134,6 +163,8 @@ class MemoryStore(Store):
             for lease in leases:
                 if root := self._held(lease):
                     root.expires_at = self._clock() + lease_seconds
+                    if root.taken_at <= self._clock() - PROBATION_SECONDS:
+                        root.deaths = 0
                 else:
                     lost.append(lease)
         return tuple(lost)
@@ -167,6 +198,8 @@ class MemoryStore(Store):
                     raise errors.NotAllowed(f"workflow {record.id} is of another root")
             for record in batch:
                 root.keep(record)
+                if isinstance(record, CallRecord) and is_terminal(record.state):
+                    root.deaths = 0
 
     def events(
         self, root_id: str, after: int = 0, limit: int = 1000
@@ -186,6 +219,15 @@ class MemoryStore(Store):
         with self._lock:
             root = self._root_of(workflow_id) or _Root()
             return tuple(a for a in _in_order(root.attempts) if a.workflow_id == workflow_id)
+
+    def leave_hold(self, root_id: str, state: WorkflowState) -> bool:
+        with self._lock:
+            root = self._roots.get(root_id)
+            if root is None or root.workflows[root_id].state is not WorkflowState.ON_HOLD:
+                return False
+            ended = None if state is WorkflowState.SUBMITTED else time.time()
+            root.workflows[root_id] = replace(root.workflows[root_id], state=state, ended_at=ended)
+            return True
 
     def put_command(self, root_id: str, kind: str, detail: str = "{}") -> int:
         with self._lock:
@@ -225,11 +267,16 @@ class MemoryStore(Store):
     def _is_free(self, root: _Root) -> bool:
         return root.owner is None or root.expires_at <= self._clock()
 
-    def _take(self, root_id: str, owner: str, lease_seconds: float) -> Lease:
+    def _deaths(self, root_id: str, owner: str) -> int:
         root = self._roots[root_id]
-        root.owner, root.epoch = owner, root.epoch + 1
-        root.expires_at = self._clock() + lease_seconds
-        return Lease(root_id, owner, root.epoch)
+        return root.deaths + (root.owner not in (None, owner))
+
+    def _take(self, root_id: str, owner: str, lease_seconds: float, deaths: int) -> Lease:
+        root = self._roots[root_id]
+        root.owner, root.epoch, root.deaths = owner, root.epoch + 1, deaths
+        root.taken_at = self._clock()
+        root.expires_at = root.taken_at + lease_seconds
+        return Lease(root_id, owner, root.epoch, deaths)
 
 
 def _is_claimable(root_id: str, root: _Root) -> bool:

@@ -22,7 +22,13 @@ from orchestrator.model.records import (
     SubmissionRecord,
     WorkflowRecord,
 )
-from orchestrator.model.states import AttemptState, CallState, SubmissionState, WorkflowState
+from orchestrator.model.states import (
+    AttemptState,
+    CallState,
+    SubmissionState,
+    WorkflowState,
+    is_terminal,
+)
 from orchestrator.store import schema
 from orchestrator.store.base import Lease
 
@@ -181,6 +187,11 @@ class Batch:
                 kept.setdefault(key, record)
             else:
                 kept[key] = record
+
+    @property
+    def ends_a_call(self) -> bool:
+        """Whether a call is over with this."""
+        return any(is_terminal(call.state) for call in self._kept.get(CallRecord, {}).values())
 
     def rows(self, mapping: Mapping[Any]) -> list[Row]:
         """Rows to insert or to replace."""

@@ -37,6 +37,11 @@ def is_claimable(table: str = "") -> sa.TextClause:
     return sa.text(f"{is_root(table)} AND {table}state IN ({states})")
 
 
+def has_deaths(table: str = "") -> sa.TextClause:
+    """Condition on `lease`: a holder died."""
+    return sa.text(f"{table}deaths > 0")
+
+
 metadata = sa.MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -220,4 +225,8 @@ lease = sa.Table(
     # Of the last transaction that claimed or wrote: where a connection breaks before the answer to
     # COMMIT, the retry finds its own token and knows that the transaction was done.
     sa.Column("token", sa.Text),
+    # Holders in a row that died of it, or beside it: see `base.Lease.deaths`.
+    sa.Column("deaths", _Int, nullable=False, server_default="0"),
+    sa.Column("taken_at", _Time),
+    sa.Index("ix_lease_deaths", "deaths", sqlite_where=has_deaths(), postgresql_where=has_deaths()),
 )

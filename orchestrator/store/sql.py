@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from orchestrator.model.records import (
     Record,
     WorkflowRecord,
 )
+from orchestrator.model.states import WorkflowState
 from orchestrator.store import leases, migrations, rows, schema
 from orchestrator.store.base import Journal, Lease, Store
 from orchestrator.store.database import POSTGRESQL, Database, new_token
@@ -73,7 +75,7 @@ class SqlStore(Store):
         if workflow.id != workflow.root_id:
             raise ValueError(f"workflow {workflow.id} is no root")
         [row] = rows.WORKFLOW.rows([workflow], epoch=0)
-        lease = {"root_id": row["id"], "epoch": 0, "events": 0}
+        lease = {"root_id": row["id"], "epoch": 0, "events": 0, "deaths": 0}
         given = ("id", "bundle", "submitted_at", "inputs")  # what no server changes
         same = sa.select(schema.workflow.c.id).where(
             *(schema.workflow.c[name] == row[name] for name in given)
@@ -143,14 +145,19 @@ class SqlStore(Store):
     # Leases
 
     def claim(
-        self, owner: str, lease_seconds: float, limit: int, root_id: str | None = None
+        self,
+        owner: str,
+        lease_seconds: float,
+        limit: int,
+        root_id: str | None = None,
+        dead_owners: Collection[str] = (),
     ) -> Sequence[Lease]:
         token = new_token()
 
         def work(connection: sa.Connection, again: bool) -> Sequence[Lease]:
             taken = leases.taken_with(connection, owner, token) if again else ()
             return taken or leases.claim(
-                connection, self._now(), owner, lease_seconds, limit, root_id, token
+                connection, self._now(), owner, lease_seconds, limit, root_id, dead_owners, token
             )
 
         return self._database.write(work) if limit > 0 else ()
@@ -172,6 +179,9 @@ class SqlStore(Store):
         return self._database.read(
             lambda connection: leases.holder(connection, self._now(), rows.clean(root_id))
         )
+
+    def holders(self) -> Collection[str]:
+        return self._database.read(lambda connection: leases.holders(connection, self._now()))
 
     def renew(self, leases_: Iterable[Lease], lease_seconds: float) -> Sequence[Lease]:
         held = tuple(leases_)
@@ -213,6 +223,7 @@ class SqlStore(Store):
     def write(self, lease: Lease, records: Iterable[Record]) -> None:
         batch = rows.Batch(lease, records)
         token = new_token()
+        progress = {"deaths": 0} if batch.ends_a_call else {}
 
         def work(connection: sa.Connection, again: bool) -> None:
             last_event, last_token = leases.lock(connection, lease)
@@ -228,12 +239,30 @@ class SqlStore(Store):
             connection.execute(
                 sa.update(schema.lease)
                 .where(schema.lease.c.root_id == lease.root_id)
-                .values(events=last_event + len(events), token=token)
+                .values(events=last_event + len(events), token=token, **progress)
             )
 
         self._database.write(work)
 
     # Commands
+
+    def leave_hold(self, root_id: str, state: WorkflowState) -> bool:
+        workflow = schema.workflow.c
+        ended = {} if state is WorkflowState.SUBMITTED else {"ended_at": time.time()}
+        leave = (
+            sa.update(schema.workflow)
+            .where(workflow.id == rows.clean(root_id), workflow.state == WorkflowState.ON_HOLD)
+            .values(state=state, **ended)
+        )
+
+        def work(connection: sa.Connection, again: bool) -> bool:
+            if connection.execute(leave).rowcount:
+                return True
+            now = sa.select(workflow.state).where(workflow.id == rows.clean(root_id))
+            # Again: the answer to the first try was lost.
+            return again and connection.execute(now).scalar() == state
+
+        return self._database.write(work)
 
     def put_command(self, root_id: str, kind: str, detail: str = "{}") -> int:
         command, workflow = schema.command.c, schema.workflow.c

@@ -314,6 +314,133 @@ class TestClaims:
         assert store.holder("unknown") is None
 
 
+class TestDeaths:
+    """How many servers in a row died with a workflow."""
+
+    @pytest.fixture
+    def dies(self, store: Store, clock: Clock) -> Callable[[str], dict[str, int]]:
+        """A server takes all it is given and is heard of no more: the deaths of each."""
+
+        def dies(server: str) -> dict[str, int]:
+            taken = store.claim(server, 60, 100)
+            clock.now += 61
+            return {lease.root_id: lease.deaths for lease in taken}
+
+        return dies
+
+    def test_are_counted_when_a_lease_has_run_out(
+        self, store: Store, dies: Callable[[str], dict[str, int]]
+    ) -> None:
+        store.create(root())
+        assert [dies(f"s{n}") for n in range(4)] == [{"w": 0}, {"w": 1}, {"w": 2}, {"w": 3}]
+
+    def test_a_lease_given_back_is_none(self, store: Store, clock: Clock) -> None:
+        store.create(root())
+        for n in range(4):
+            [lease] = store.claim(f"s{n}", 60, 1)
+            assert lease.deaths == 0
+            store.release(lease)
+
+    def test_stay_when_the_next_one_gives_it_back(
+        self, store: Store, dies: Callable[[str], dict[str, int]]
+    ) -> None:
+        store.create(root())
+        dies("dead")
+        [lease] = store.claim("s", 60, 1)
+        store.release(lease)
+        assert [lease.deaths for lease in store.claim("t", 60, 1)] == [1]
+
+    def test_taking_it_from_itself_is_none(self, store: Store, clock: Clock) -> None:
+        """The database was away for longer than a lease: nobody died."""
+        store.create(root())
+        for _ in range(4):
+            [lease] = store.claim("s", 60, 1)
+            assert lease.deaths == 0
+            clock.now += 61
+
+    def test_are_forgotten_by_who_asks_for_it(
+        self, store: Store, clock: Clock, dies: Callable[[str], dict[str, int]]
+    ) -> None:
+        store.create(root())
+        dies("s1")
+        dies("s2")
+        assert [lease.deaths for lease in store.claim("user", 60, 1, "w")] == [0]
+        clock.now += 61
+        assert dies("s3") == {"w": 1}
+        stolen = store.steal("user", 60, "w", "s3")
+        assert stolen is not None
+        assert stolen.deaths == 0
+        clock.now += 61
+        assert dies("s4") == {"w": 1}
+
+    @pytest.mark.parametrize("end", [CallState.DONE, CallState.FAILED])
+    def test_are_forgotten_when_a_call_ends(
+        self, store: Store, clock: Clock, dies: Callable[[str], dict[str, int]], end: CallState
+    ) -> None:
+        store.create(root())
+        dies("s1")
+        [lease] = store.claim("s2", 60, 1)
+        store.write(lease, [call(state=CallState.RUNNING)])
+        clock.now += 61
+        [lease] = store.claim("s3", 60, 1)
+        assert lease.deaths == 2
+        store.write(lease, [call(state=end)])
+        clock.now += 61
+        assert dies("s4") == {"w": 1}
+
+    def test_are_forgotten_when_a_server_lives_with_it(
+        self, store: Store, clock: Clock, dies: Callable[[str], dict[str, int]]
+    ) -> None:
+        store.create(root())
+        dies("s1")
+        [lease] = store.claim("s2", 60, 1)
+        for _ in range(3):
+            clock.now += 50
+            store.renew([lease], 60)
+        clock.now += 61
+        assert dies("s3") == {"w": 1}
+
+    def test_who_did_not_kill_the_servers_is_told_from_who_did(
+        self, store: Store, clock: Clock
+    ) -> None:
+        """A server dies a while after it has taken `bad`; it held all the others too."""
+        for n in range(4):
+            store.create(root(f"good{n}", submitted_at=float(n)))
+        store.create(root("bad", submitted_at=1.5))
+        poisoned: set[str] = set()
+        finished: set[str] = set()
+        for server in range(20):
+            held: list[Lease] = []
+            for second in range(0, 1000, 10):
+                if second % 20 == 0:
+                    taken = store.claim(f"s{server}", 60, 100)
+                    poisoned |= {lease.root_id for lease in taken if lease.deaths >= 3}
+                    held += [lease for lease in taken if lease.deaths < 3]
+                assert not store.renew(held, 60)
+                clock.now += 10
+                if second > 30 and any(lease.root_id == "bad" for lease in held):
+                    break
+            else:
+                finished |= {lease.root_id for lease in held}
+                break
+            clock.now += 61
+        assert poisoned == {"bad"}
+        assert finished == {f"good{n}" for n in range(4)}
+
+    def test_do_not_keep_others_from_being_taken(
+        self, store: Store, dies: Callable[[str], dict[str, int]]
+    ) -> None:
+        store.create(root("a"))
+        store.create(root("b"))
+        dies("s1")
+        dies("s2")
+        store.create(root("new"))
+        first = {lease.root_id: lease.deaths for lease in store.claim("s3", 60, 2)}
+        assert first == {"a": 2, "new": 0}
+        assert not store.claim("s3", 60, 9)
+        assert [lease.root_id for lease in store.claim("s4", 60, 9)] == ["b"]
+
+
 class TestWrites:
     def test_journal_holds_all_of_the_root_and_nothing_else(self, store: Store) -> None:
         store.create(root("other"))
@@ -602,3 +729,34 @@ class TestCommands:
         store.write(lease, [replace(root("sub"), root_id="w", parent_id="w")])
         with pytest.raises(errors.NotFound):
             store.put_command("sub", "abort")
+
+
+def test_what_a_dead_owner_holds_is_free_at_once(store: Store) -> None:
+    for name in ("one", "two"):
+        store.create(root(name))
+    assert not store.holders()
+    (first,) = store.claim("a", 60, 1, "one")
+    (second,) = store.claim("b", 60, 1, "two")
+    assert set(store.holders()) == {"a", "b"}
+    assert not store.claim("c", 60, 5)
+    (taken,) = store.claim("c", 60, 5, dead_owners=["a"])
+    assert (taken.root_id, taken.deaths) == ("one", 1)
+    assert set(store.holders()) == {"b", "c"}
+    with pytest.raises(errors.LeaseLost):
+        store.write(first, [call(workflow_id="one", root_id="one")])
+    store.write(second, [root("two", state=WorkflowState.SUCCEEDED)])
+    assert set(store.holders()) == {"c"}
+
+
+def test_a_workflow_leaves_its_hold_once(store: Store) -> None:
+    for name in ("released", "aborted"):
+        store.create(root(name, state=WorkflowState.ON_HOLD))
+    assert not store.claim("one", 60, 5)
+    assert store.leave_hold("released", WorkflowState.SUBMITTED)
+    assert not store.leave_hold("released", WorkflowState.ABORTED)
+    assert store.leave_hold("aborted", WorkflowState.ABORTED)
+    assert store.workflow("aborted").state is WorkflowState.ABORTED
+    assert store.workflow("aborted").ended_at
+    assert store.workflow("released").ended_at is None
+    assert [lease.root_id for lease in store.claim("one", 60, 5)] == ["released"]
+    assert not store.leave_hold("nobody", WorkflowState.SUBMITTED)

@@ -70,6 +70,29 @@ def test_again_changes_nothing(store: SqlStore) -> None:
     assert store.calls("w") == (call(1),)
 
 
+def test_workflows_of_the_first_release_go_on(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SqlStore(url)
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "HEAD", "0001")
+        store.migrate()
+    with store._database._engine.begin() as connection:
+        columns = "id, root_id, name, state, bundle, inputs, options, labels, directory, backend"
+        values = "'w', 'w', 'hello', 'Running', 'b', '{}', '{}', '{}', '', ''"
+        connection.exec_driver_sql(
+            f"INSERT INTO workflow ({columns}, submitted_at, epoch) VALUES ({values}, 1.0, 1)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO lease (root_id, owner, epoch, expires_at, events)"
+            " VALUES ('w', 'old release', 1, 2.0, 0)"
+        )
+    store.migrate()
+    [lease] = store.claim("new release", 60, 1)
+    assert (lease.epoch, lease.deaths) == (2, 1)
+    store.write(lease, [call(1)])
+    assert not store.renew([lease], 60)
+    store.close()
+
+
 def test_newer_database_is_refused_and_left_alone(store: SqlStore, url: str) -> None:
     claimed(store)
     with store._database._engine.begin() as connection:
