@@ -24,6 +24,7 @@ DEFAULT_ENVIRONMENT = "dev"
 _OVERRIDE = "set."
 # What a setting that is wrong or missing is taken for, so that all others can be judged.
 _STAND_INS = {"environment": "unnamed", "account": "000000000000", "region": "us-east-1"}
+_DEPTH = 4  # of sections in sections: each round takes out one
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,9 @@ def check(context: Mapping[str, Any], root: Path = ROOT) -> Report:
     keys = {_dotted(_path(error)) for error in broken}
     by_level = {
         level: [
-            errors.Finding(f.sentence, source.place(f.path), f.hint)
+            errors.Finding(f.sentence, source.place(*f.paths), f.hint)
             for f in found
-            if f.level is level and not keys & _and_above(f.keys)
+            if f.level is level and not any(_related(a, b) for a in f.keys for b in keys)
         ]
         for level in validators.Level
     }
@@ -135,12 +136,19 @@ class _Source:
         values[key] = _toml_value(value) if isinstance(value, str) else value
         self._overridden[(*sections, key)] = f"-c {_OVERRIDE}{dotted}"
 
-    def place(self, path: places.Path) -> errors.Place:
-        """The override that set a key, or the file with the line of the key or of its section."""
-        for length in range(len(path), 0, -1):
-            if path[:length] in self._overridden:
-                return errors.Place(self._overridden[path[:length]])
-        return errors.Place(self._name, places.nearest(self._lines, path))
+    def place(self, *paths: places.Path) -> errors.Place:
+        """The override that set a key, or the file with the line of the key or of its section.
+
+        Of several, the first that stands anywhere.
+        """
+        for path in paths:
+            for length in range(len(path), 0, -1):
+                if path[:length] in self._overridden:
+                    return errors.Place(self._overridden[path[:length]])
+            line = places.nearest(self._lines, path)
+            if line is not None:
+                return errors.Place(self._name, line)
+        return errors.Place(self._name)
 
     def finding(self, error: Any) -> errors.Finding:
         path = _path(error)
@@ -164,25 +172,35 @@ def _validate(values: Mapping[str, Any]) -> tuple[Settings | None, Sequence[Any]
         return None, error.errors()
 
 
-def _with_stand_ins(values: Mapping[str, Any], broken: Iterable[Any]) -> Settings | None:
+def _with_stand_ins(values: Mapping[str, Any], broken: Sequence[Any]) -> Settings | None:
     """Settings without what is broken, for the rules that do not depend on it."""
     rest: dict[str, Any] = copy.deepcopy(dict(values))
-    for error in broken:
-        path = _path(error)
-        names = [part for part in path if isinstance(part, str)]
-        *sections, key = (
-            names[: path.index(next(p for p in path if isinstance(p, int)))]
-            if any(isinstance(part, int) for part in path)
-            else names
-        )
-        inner: Any = rest
-        for section in sections:
-            inner = inner.get(section) if isinstance(inner, dict) else None
-        if isinstance(inner, dict):
-            inner.pop(key, None)
-    for key, stand_in in _STAND_INS.items():
-        rest.setdefault(key, stand_in)
-    return _validate(rest)[0]
+    for _ in range(_DEPTH):
+        for error in broken:
+            _take_out(rest, _path(error))
+        for key, stand_in in _STAND_INS.items():
+            rest.setdefault(key, stand_in)
+        settings, broken = _validate(rest)
+        if settings is not None:
+            return settings
+    return None
+
+
+def _take_out(values: dict[str, Any], path: places.Path) -> None:
+    """Remove a key; where it is not there, what lacks it. A list goes whole: indices are places."""
+    inner: Any = values
+    removable: tuple[dict[Any, Any], Any] = (values, path[0])
+    for part in path[:-1]:
+        if isinstance(inner, dict) and part in inner:
+            removable, inner = (inner, part), inner[part]
+        elif isinstance(inner, list) and isinstance(part, int) and part < len(inner):
+            inner = inner[part]
+        else:
+            break
+    if isinstance(inner, dict) and path[-1] in inner:
+        del inner[path[-1]]
+    else:
+        removable[0].pop(removable[1], None)
 
 
 def _path(error: Any) -> places.Path:
@@ -193,13 +211,9 @@ def _dotted(path: Iterable[str | int]) -> str:
     return ".".join(str(part) for part in path)
 
 
-def _and_above(keys: Iterable[str]) -> set[str]:
-    """The keys and the sections that they are in."""
-    return {
-        ".".join(key.split(".")[: length + 1])
-        for key in keys
-        for length in range(key.count(".") + 1)
-    }
+def _related(one: str, other: str) -> bool:
+    """Whether two keys are the same, or one lies in the other."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
 def _toml_value(text: str) -> Any:

@@ -33,9 +33,12 @@ class Finding:
         return f"{self.keys[0]}: {self.message}"
 
     @property
-    def path(self) -> tuple[str | int, ...]:
-        """The first key, as a path into the file."""
-        return tuple(int(part) if part.isdigit() else part for part in self.keys[0].split("."))
+    def paths(self) -> tuple[tuple[str | int, ...], ...]:
+        """The keys, as paths into the file."""
+        return tuple(
+            tuple(int(part) if part.isdigit() else part for part in key.split("."))
+            for key in self.keys
+        )
 
 
 Rule = Callable[["Settings"], Iterable[Finding]]
