@@ -30,7 +30,9 @@ class Shape:
 
     Units: `cpu` in vCPUs, `memory_mib` and `shared_memory_mib` in MiB, `disk_gib` in GiB,
     `timeout_seconds` 0 = none. `queue` is a queue's ARN, or empty for the backend's default.
-    `image` is empty where a task names none.
+    `image` is empty where a task names none. `mounts` are absolute paths that `disks` names besides
+    the work dir's disk; `ulimits` are (name, soft, hard). `log_group` and `job_role_arn` are empty
+    for the backend's own.
     """
 
     image: str = ""
@@ -42,6 +44,12 @@ class Shape:
     timeout_seconds: int = 0
     shared_memory_mib: int = 0
     shell: str = "/bin/bash"
+    mounts: tuple[str, ...] = ()
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+    fuse: bool = False
+    log_group: str = ""
+    job_role_arn: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
