@@ -16,7 +16,8 @@ import structlog
 
 from orchestrator import errors
 from orchestrator.backends.base import Backend
-from orchestrator.engine import actions, events
+from orchestrator.engine import actions, events, faultpoints
+from orchestrator.engine.faultpoints import Step
 from orchestrator.engine.tenure import Tenure
 from orchestrator.filesystems.base import Filesystems, Stat
 from orchestrator.model.job import SubmissionHandle
@@ -124,8 +125,10 @@ class Effects:
                 else events.SubmitFailed(root_id, submission_id, _unsure())
             )
             return
+        faultpoints.reach(Step.SUBMITTING)
         try:
             job_id = port.submit(effect.submission)
+            faultpoints.reach(Step.SUBMITTED)
         except errors.OrchestratorError as error:
             self._post(events.SubmitFailed(root_id, submission_id, error))
         except Exception as error:
@@ -137,8 +140,10 @@ class Effects:
             self._post(events.Submitted(root_id, submission_id, job_id))
 
     def _find(self, root_id: str, port: Backend, handle: SubmissionHandle) -> None:
+        faultpoints.reach(Step.FINDING)
         try:
             job_id = port.find(handle)
+            faultpoints.reach(Step.FOUND)
         except Exception as error:
             _log.warning("look-up failed", submission=handle.name, reason=str(error))
             self._post(events.FindFailed(root_id, handle.id))
@@ -152,8 +157,10 @@ class Effects:
                 events.Lost(root_id) if tenure.lost else events.FindFailed(root_id, handle.id)
             )
             return
+        faultpoints.reach(Step.REVOKING)
         try:
             port.revoke(handle)
+            faultpoints.reach(Step.REVOKED)
         except Exception as error:
             _log.warning("revoking failed", submission=handle.name, reason=str(error))
             self._post(events.FindFailed(root_id, handle.id))
@@ -174,6 +181,7 @@ class Effects:
             for write in writes:
                 filesystem = self._filesystems.of(write.uri)
                 self._patiently(lambda to=filesystem, w=write: to.write(w.uri, w.content))  # type: ignore[misc]
+                faultpoints.reach(Step.FILE_WRITTEN)
         except errors.OrchestratorError as error:
             self._post(events.ObjectsWritten(root_id, error))
         except Exception as error:

@@ -18,9 +18,10 @@ from typing import Any, Protocol
 
 from orchestrator import errors
 from orchestrator.backends.base import Backend, Change, JobState
-from orchestrator.engine import dispatcher, judgement
+from orchestrator.engine import dispatcher, faultpoints, judgement
 from orchestrator.engine.actions import Cancel, Find, Revoke, Submit
 from orchestrator.engine.calls import Call, Calls
+from orchestrator.engine.faultpoints import Step
 from orchestrator.engine.outbox import Outbox
 from orchestrator.engine.recovery import LiveSubmission
 from orchestrator.engine.retry import RetryPolicy
@@ -37,11 +38,18 @@ from orchestrator.wdl.task import PreparedTask
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """What a run needs to know of its surroundings. `root` is the backend's execution root."""
+    """What a run needs to know of its surroundings. `root` is the backend's execution root.
+
+    A workflow of more than `max_jobs` calls of tasks, sub-workflows' included, fails; so does one
+    that scatters over more than `max_scatter_width` elements.
+    """
 
     root: str
     default_runtime_attributes: Mapping[str, Any] = field(default_factory=dict)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    hog_option: str = "hogGroup"
+    max_jobs: int = 1_000_000
+    max_scatter_width: int = 1_000_000
 
 
 class Ends(Protocol):
@@ -237,6 +245,7 @@ class Jobs:
             outputs=prepared.outputs,
         )
         self._ready.append((call, dispatcher.ReadyAttempt(shape, spec)))
+        faultpoints.reach(Step.PREPARED)
 
     def _finish_without_job(self, call: Call, prepared: PreparedTask) -> None:
         """A task with an empty command: its outputs are expressions only."""
@@ -382,6 +391,7 @@ class Jobs:
             # Ahead of the answer to SubmitJob, or of the replay: it keeps.
             self._early[change.submission_id, change.index] = change
         elif change.state is JobState.FINISHED:
+            faultpoints.reach(Step.FINISHED_SEEN)
             live.remaining.discard(change.index)
             live.judging += 1
             self._steps.add(
@@ -420,6 +430,7 @@ class Jobs:
         prepared = self._evaluate(call)
         assert call.attributes is not None
         failure = judgement.judge(change, call.attributes)
+        faultpoints.reach(Step.JUDGED)
         outputs: dict[str, Any] = {}
         if failure is None:
             assert change.manifest is not None
