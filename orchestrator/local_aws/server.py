@@ -52,6 +52,7 @@ def _serve(stack: contextlib.ExitStack, state_dir: Path, arguments: argparse.Nam
     aws.endpoint = f"http://localhost:{server.server_port}"
 
     def end(number: int, _frame: Any) -> None:
+        _log.info("ending: %s", signal.Signals(number).name)
         # shutdown() waits for the loop that this handler interrupts: so from a thread.
         threading.Thread(target=server.shutdown, name="shutdown", daemon=True).start()
 
@@ -63,17 +64,13 @@ def _serve(stack: contextlib.ExitStack, state_dir: Path, arguments: argparse.Nam
     _log.info("listening on 127.0.0.1:%d", server.server_port)
     failed = threading.Event()
 
-    def warm_up() -> None:
-        try:
-            aws.warm_up()
-        except Exception:
-            # A moto that is not as the patches expect, no Docker though jobs shall run in it:
-            # better no AWS than one that is wrong.
-            _log.exception("a service cannot be loaded: ending")
-            failed.set()
-            server.shutdown()
+    def fail() -> None:
+        # A moto that is not as the patches expect, no Docker though jobs shall run in it: better no
+        # AWS than one that is wrong.
+        failed.set()
+        server.shutdown()
 
-    threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
+    aws.warm_up(fail)
     server.serve_forever(poll_interval=0.1)
     return not failed.is_set()
 

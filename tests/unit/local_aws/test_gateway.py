@@ -141,6 +141,83 @@ def test_an_injected_error_has_the_form_of_its_protocol(
     assert server.ask("GET", "/_local-aws/faults") == []
 
 
+@pytest.mark.parametrize(
+    ("service", "call", "arguments"),
+    [
+        ("s3", "list_buckets", {}),
+        ("ssm", "get_parameter", {"Name": "n"}),
+        ("batch", "describe_job_queues", {}),
+        ("ec2", "describe_vpcs", {}),
+        ("cloudformation", "describe_stacks", {}),
+        ("cloudwatch", "describe_alarms", {}),
+        ("rds", "describe_db_clusters", {}),
+    ],
+)
+def test_a_defect_of_its_own_is_an_internal_failure_with_a_traceback_in_the_log(
+    server: Server,
+    service: str,
+    call: str,
+    arguments: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise KeyError("<half> a module\x00")
+
+    monkeypatch.setattr(server.gateway, "_moto", broken)
+    monkeypatch.setattr(server.gateway, "_cloudformation", broken)
+    with pytest.raises(ClientError) as caught:
+        getattr(server.client(service), call)(**arguments)
+    error = caught.value.response
+    assert error["ResponseMetadata"]["HTTPStatusCode"] == 500
+    assert error["Error"]["Code"] == "InternalFailure"
+    assert "KeyError" in error["Error"]["Message"]
+    assert "<half> a module" in error["Error"]["Message"]
+    assert "Traceback" in caplog.text
+
+
+def test_requests_wait_until_the_services_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws = gateway.Gateway(gateway.Settings(tmp_path, jobs="process"))
+    loading, proceed = threading.Event(), threading.Event()
+
+    def load(_: Any) -> None:
+        loading.set()
+        assert proceed.wait(30)
+
+    monkeypatch.setattr(aws._moto, "get_application", load)
+    monkeypatch.setattr(gateway, "_WARM_UP", ("s3",))
+    served: list[str] = []
+    monkeypatch.setattr(aws, "_cloudformation", lambda *_: served.append("served") or [])
+    aws.warm_up(lambda: None)
+    assert loading.wait(30)
+    request = threading.Thread(
+        target=aws._serve, args=("cloudformation", {"PATH_INFO": "/"}, lambda *_: None)
+    )
+    request.start()
+    request.join(0.2)
+    assert request.is_alive()
+    assert served == []
+    proceed.set()
+    request.join(30)
+    assert served == ["served"]
+
+
+def test_a_service_that_cannot_be_loaded_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws = gateway.Gateway(gateway.Settings(tmp_path, jobs="process"))
+    told = threading.Event()
+
+    def load(_: Any) -> None:
+        raise ImportError("half a module")
+
+    monkeypatch.setattr(aws._moto, "get_application", load)
+    aws.warm_up(told.set)
+    assert told.wait(30)
+
+
 def test_faults_count_down_and_clients_get_through(server: Server) -> None:
     fault = {"match": "DescribeJobQueues", "error": "TooManyRequestsException", "status": 429}
     server.ask("POST", "/_local-aws/faults", [{**fault, "times": 2, "skip": 1}])

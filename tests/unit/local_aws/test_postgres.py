@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import stat
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,62 +131,55 @@ def test_orphans_are_ended_and_strangers_are_not(servers: postgres.Servers, clos
     assert not server.process.alive()
 
 
-def test_a_killed_aws_leaves_a_database_that_the_next_start_ends(closed: Path) -> None:
+@pytest.fixture
+def state(closed: Path) -> Iterator[Path]:
+    directory = closed / "state"
+    yield directory
+    process.stop(directory, destroy=True)
+
+
+def make_cluster(aws: process.LocalAws, name: str) -> KnownProcess:
+    """A cluster of that AWS; the PostgreSQL behind it."""
     import boto3
 
-    state = closed / "state"
+    boto3.client(
+        "rds",
+        endpoint_url=aws.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="a",
+        aws_secret_access_key="b",
+    ).create_db_cluster(
+        DBClusterIdentifier=name,
+        Engine="aurora-postgresql",
+        MasterUsername="master",
+        ManageMasterUserPassword=True,
+    )
+    (pid_file,) = aws.state_dir.glob("postgres/*/data/postmaster.pid")
+    known = KnownProcess.of(int(pid_file.read_text().split()[0]))
+    assert known is not None
+    return known
+
+
+def test_a_killed_aws_leaves_a_database_that_the_next_start_ends(state: Path) -> None:
     aws = process.start(state, jobs="process")
-    try:
-        rds = boto3.client(
-            "rds",
-            endpoint_url=aws.endpoint,
-            region_name="us-east-1",
-            aws_access_key_id="a",
-            aws_secret_access_key="b",
-        )
-        rds.create_db_cluster(
-            DBClusterIdentifier="orphan",
-            Engine="aurora-postgresql",
-            MasterUsername="master",
-            ManageMasterUserPassword=True,
-        )
-        pids = [int(f.read_text().split()[0]) for f in state.glob("postgres/*/data/postmaster.pid")]
-        orphan = KnownProcess.of(pids[0])
-        assert orphan is not None
-        os.kill(aws.pid, signal.SIGKILL)
-        assert aws.process.wait(10)
-        assert orphan.alive()
-        process.start(state, jobs="process")
-        assert not orphan.alive()
-        assert not list(state.glob("postgres/*"))
-    finally:
-        process.stop(state, destroy=True)
+    orphan = make_cluster(aws, "orphan")
+    os.kill(aws.pid, signal.SIGKILL)
+    assert aws.process.wait(10)
+    assert orphan.alive()
+    process.start(state, jobs="process")
+    assert not orphan.alive()
+    assert not list(state.glob("postgres/*"))
 
 
-def test_a_stopped_aws_takes_its_databases_along(closed: Path) -> None:
-    import boto3
-
-    state = closed / "state"
-    aws = process.start(state, jobs="process")
-    try:
-        boto3.client(
-            "rds",
-            endpoint_url=aws.endpoint,
-            region_name="us-east-1",
-            aws_access_key_id="a",
-            aws_secret_access_key="b",
-        ).create_db_cluster(
-            DBClusterIdentifier="taken",
-            Engine="aurora-postgresql",
-            MasterUsername="master",
-            ManageMasterUserPassword=True,
-        )
-        pids = [int(f.read_text().split()[0]) for f in state.glob("postgres/*/data/postmaster.pid")]
-        known = [KnownProcess.of(pid) for pid in pids]
-        started = time.monotonic()
-    finally:
-        process.stop(state, destroy=True)
-    assert time.monotonic() - started < 25
-    assert known
-    assert not any(one.alive() for one in known if one is not None)
+def test_a_stopped_aws_takes_its_databases_along(state: Path) -> None:
+    database = make_cluster(process.start(state, jobs="process"), "taken")
+    assert process.stop(state, destroy=True)
+    assert not database.alive()
     assert not state.exists()
+
+
+def test_a_database_that_died_is_an_error_that_says_so(servers: postgres.Servers) -> None:
+    server = servers.start("one", user="master", password=PASSWORD, database=None)
+    server.process.end(gently=10, first=signal.SIGINT)
+    with pytest.raises(postgres.PostgresError, match="OperationalError"):
+        servers.change_password("one", user="master", password="other")
