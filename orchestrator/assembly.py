@@ -18,6 +18,7 @@ from orchestrator import deployment, errors
 from orchestrator.backends.base import Backend
 from orchestrator.config import aws
 from orchestrator.config.settings import AwsBatchProvider, LocalProvider, Settings, Sqlite
+from orchestrator.engine.admission import Admission, JobLimit
 from orchestrator.engine.coordinator import Engine, EngineSettings
 from orchestrator.engine.jobs import RunSettings
 from orchestrator.engine.tenure import is_dead, this_process
@@ -157,7 +158,7 @@ def assemble(settings: Settings, *, containers: bool = True) -> Assembly:
     sessions = aws.Sessions(settings)
     backends: dict[str, Backend] = {}
     runs: dict[str, RunSettings] = {}
-    limits: dict[str, int] = {}
+    limits: dict[str, JobLimit] = {}
     upload_roots: dict[str, str] = {}
     for name, provider in settings.backend.providers.items():
         if isinstance(provider, AwsBatchProvider):
@@ -168,10 +169,16 @@ def assemble(settings: Settings, *, containers: bool = True) -> Assembly:
             backends[name] = _local(name, provider, settings, sessions, containers)
             root = str(Path(provider.config.root).absolute())
         runs[name] = RunSettings(
-            root=root, default_runtime_attributes=provider.config.default_runtime_attributes
+            root=root,
+            default_runtime_attributes=provider.config.default_runtime_attributes,
+            hog_option=settings.system.hog_safety.workflow_option,
+            max_jobs=settings.system.total_max_jobs_per_root_workflow,
+            max_scatter_width=settings.system.max_scatter_width_per_scatter,
         )
-        if provider.config.concurrent_job_limit is not None:
-            limits[name] = provider.config.concurrent_job_limit
+        limits[name] = JobLimit(
+            provider.config.concurrent_job_limit,
+            provider.config.hog_factor or settings.system.hog_safety.hog_factor,
+        )
     store = SqlStore(_database_url(settings, sessions))
     store.migrate()
     engine_auth = settings.engine.filesystems.s3.auth
@@ -189,7 +196,7 @@ def assemble(settings: Settings, *, containers: bool = True) -> Assembly:
             default_backend=settings.backend.default,
             runs=runs,
             lease_seconds=_LEASE_SECONDS,
-            job_limits=limits,
+            admission=Admission(limits),
         ),
     )
 

@@ -55,7 +55,7 @@ UNUSED: dict[str, str] = {
     "system.file-hash-batch-size": "",
     "system.file-hash-cache": "",
     "system.graceful-server-shutdown": "a killed server loses nothing",
-    "system.hog-safety.**": "",
+    "system.hog-safety.token-log-interval-seconds": "",
     "system.instrumentation-rate": "",
     "system.io.**": "transfers are bounded by the engine",
     "system.job-rate-control.**": "submissions are arrays; AWS Batch's own limits are kept to",

@@ -206,6 +206,7 @@ class AwsBatchConfig(_Keys):
     filesystems: ProviderFilesystems
     default_runtime_attributes: dict[str, Any] = Field(default_factory=dict)
     concurrent_job_limit: Count | None = None
+    hog_factor: Annotated[int, Field(ge=1)] | None = None
 
     @field_validator("root")
     @classmethod
@@ -246,6 +247,7 @@ class LocalConfig(_Keys):
     filesystems: LocalFilesystems = LocalFilesystems()
     default_runtime_attributes: dict[str, Any] = Field(default_factory=dict)
     concurrent_job_limit: Count | None = None
+    hog_factor: Annotated[int, Field(ge=1)] | None = None
     cores: Annotated[float, Field(gt=0)] | None = None
     memory: Mib | None = None
     containers: Literal["auto", "docker", "podman", "none"] = "auto"
@@ -296,6 +298,13 @@ class Postgres(_Keys):
 Read = Literal["lines", "bool", "int", "float", "string", "json", "tsv", "map", "object"]
 
 
+class HogSafety(_Keys):
+    """`system.hog-safety`: no hog group has more than 1/`hog_factor` of a backend's jobs."""
+
+    hog_factor: Annotated[int, Field(ge=1)]
+    workflow_option: str  # the name of the option that tells a workflow's group
+
+
 class System(_Keys):
     """`system`. `input_read_limits`: bytes that WDL's read functions take from one file."""
 
@@ -304,6 +313,7 @@ class System(_Keys):
     max_scatter_width_per_scatter: Count
     total_max_jobs_per_root_workflow: Count
     abort_jobs_on_terminate: bool
+    hog_safety: HogSafety
     memory_retry_error_keys: tuple[str, ...]
     input_read_limits: dict[Read, Count]
 

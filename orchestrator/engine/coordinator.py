@@ -1,8 +1,11 @@
 """The engine's loop: one thread that owns all state, fed by a queue.
 
-A turn: take the events that came, let every run they touch evaluate for a slice of time, turn ready
-attempts into submissions, commit each run's records in one transaction, then hand its effects to
-the pool. Nothing here waits for I/O but the commit.
+A turn: take the events that came, let every run they touch evaluate for a slice of time, share the
+places for jobs, turn ready attempts into submissions, commit each run's records in one transaction,
+then hand its effects to the pool. Nothing here waits for I/O but the commit.
+
+An engine runs the workflows that it is told to `adopt`; with a capacity it also looks for work: new
+workflows, and those whose server has died.
 """
 
 from __future__ import annotations
@@ -17,12 +20,14 @@ import structlog
 
 from orchestrator import errors
 from orchestrator.backends.base import Backend, Change
-from orchestrator.engine import events
+from orchestrator.engine import events, faultpoints
 from orchestrator.engine.actions import Effect, Find, Submit
+from orchestrator.engine.admission import Admission, Demand
 from orchestrator.engine.effects import Effects
+from orchestrator.engine.faultpoints import Step
 from orchestrator.engine.jobs import RunSettings
 from orchestrator.engine.run import Progress, Run
-from orchestrator.engine.tenure import Heartbeat, Tenure, this_process
+from orchestrator.engine.tenure import Heartbeat, Tenure, is_dead, this_process
 from orchestrator.filesystems.base import Filesystems
 from orchestrator.model.records import Record, WorkflowRecord
 from orchestrator.model.states import WorkflowState
@@ -40,9 +45,11 @@ class EngineSettings:
     runs: Mapping[str, RunSettings]
     owner: str = field(default_factory=this_process)
     lease_seconds: float = 60.0
-    slice_seconds: float = 0.05
+    slice_seconds: float = 0.02
     command_poll_seconds: float = 2.0
-    job_limits: Mapping[str, int] = field(default_factory=dict)  # backend -> jobs at once
+    capacity: int = 0  # workflows at once that it claims by itself
+    claim_poll_seconds: float = 2.0
+    admission: Admission = field(default_factory=Admission)
     workers: int = 16
     read_limit_bytes: int = 128 * 1024**2
 
@@ -54,6 +61,7 @@ class _Active:
     run: Run
     tenure: Tenure
     backend: str
+    more: bool = False  # its evaluation goes on in the next turn
     records: list[Record] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
     commit_at: float = 0.0  # not before: the store was unavailable
@@ -88,6 +96,8 @@ class Engine:
         self._stopping = threading.Event()
         self._turned_at = time.monotonic()
         self._commands_at = 0.0
+        self._claims_at = 0.0
+        self._claiming = False
         self._heartbeat = Heartbeat(
             store,
             settings.lease_seconds,
@@ -124,6 +134,7 @@ class Engine:
 
     def adopt(self, lease: Lease, claimed_at: float) -> None:
         """Run the workflow of this lease. `claimed_at`: Tenure.now() before the claim was made."""
+        faultpoints.reach(Step.CLAIMED)
         tenure = Tenure(lease, self._settings.lease_seconds, claimed_at)
         with self._changed:
             self._over.pop(lease.root_id, None)  # of an earlier tenure
@@ -132,8 +143,8 @@ class Engine:
         self._effects.call(lambda: self._open(lease))
 
     def poke(self) -> None:
-        """Look for commands now."""
-        self._commands_at = 0.0
+        """Look for commands and for work now."""
+        self._commands_at = self._claims_at = 0.0
         self._queue.put(events.Poke())
 
     def progress(self, root_id: str) -> Progress | None:
@@ -176,9 +187,11 @@ class Engine:
     def _rest(self) -> float:
         """Seconds until something is due by itself."""
         now = self._clock()
-        due = (
-            [self._commands_at + self._settings.command_poll_seconds - now] if self._active else []
-        )
+        due: list[float] = []
+        if self._active:
+            due.append(self._commands_at + self._settings.command_poll_seconds - now)
+        if self._settings.capacity > len(self._active) + len(self._tenures):
+            due.append(self._claims_at + self._settings.claim_poll_seconds - now)
         for root_id, active in self._active.items():
             wake = active.run.wake_at()
             if wake is not None:
@@ -201,41 +214,76 @@ class Engine:
             touched = self._active.get(root_id)
             if touched is not None:
                 self._guarded(root_id, lambda active=touched: self._slice(active, now))  # type: ignore[misc]
-        if now - self._commands_at >= self._settings.command_poll_seconds:
-            self._commands_at = now
-            for active in self._active.values():
-                self._effects.call(lambda lease=active.tenure.lease: self._take_commands(lease))  # type: ignore[misc]
-        for root_id, active in self._active.items():
-            if active.run.waiting and self._room(active.backend) != 0:
-                self._dirty[root_id] = None  # a place that another run has left
+        for root_id, places in self._admitted().items():
+            dirty[root_id] = None
+            self._guarded(
+                root_id,
+                lambda run=self._active[root_id].run, places=places: run.dispatch(places),  # type: ignore[misc]
+            )
+        for root_id in dirty:
+            touched = self._active.get(root_id)
+            if touched is not None:
+                self._guarded(root_id, lambda active=touched: self._commit(active, now))  # type: ignore[misc]
+        self._watch()
+        self._look_around(now)
         return bool(self._dirty)
 
     def _slice(self, active: _Active, now: float) -> None:
         run = active.run
         run.tell_time(now)
         end = time.monotonic() + self._settings.slice_seconds
-        if run.work(lambda: time.monotonic() >= end):
+        active.more = run.work(lambda: time.monotonic() >= end)
+        if active.more:
             self._dirty[run.root.id] = None
-        else:
-            run.dispatch(self._room(active.backend))
-        active.records += run.take_records()
-        active.effects += run.take_effects()
-        self._commit(active, now)
 
-    def _room(self, backend: str) -> int | None:
-        limit = self._settings.job_limits.get(backend)
-        if limit is None:
-            return None
-        used = sum(a.run.inflight for a in self._active.values() if a.backend == backend)
-        return max(0, limit - used)
+    def _admitted(self) -> Mapping[str, int]:
+        """How many attempts each run may submit now.
+
+        One that is still evaluating waits until an array is full, or until it has come to its end:
+        what becomes ready together starts together.
+        """
+        return self._settings.admission.share(
+            Demand(
+                root_id,
+                active.backend,
+                active.run.hog_group,
+                active.run.inflight,
+                0
+                if active.more
+                and active.run.waiting < self._backends[active.backend].max_array_size
+                else active.run.waiting,
+            )
+            for root_id, active in self._active.items()
+        )
+
+    def _look_around(self, now: float) -> None:
+        """Commands for the runs, and more work, each once in a while."""
+        settings = self._settings
+        if self._active and now - self._commands_at >= settings.command_poll_seconds:
+            self._commands_at = now
+            for active in self._active.values():
+                self._effects.call(lambda lease=active.tenure.lease: self._take_commands(lease))  # type: ignore[misc]
+        room = settings.capacity - len(self._active) - len(self._tenures)
+        if room > 0 and not self._claiming and now - self._claims_at >= settings.claim_poll_seconds:
+            self._claims_at, self._claiming = now, True
+            self._effects.call(lambda: self._claim(room))
+
+    def _watch(self) -> None:
+        watched = {a.backend for a in self._active.values() if a.run.inflight}
+        for backend in self._backends:
+            self._effects.watch(backend, backend in watched)
 
     def _commit(self, active: _Active, now: float) -> None:
         root_id = active.run.root.id
+        active.records += active.run.take_records()
+        active.effects += active.run.take_effects()
         if active.records:
             if active.commit_at > now:
                 return
             try:
+                faultpoints.committing(active.records)
                 self._store.write(active.tenure.lease, active.records)
+                faultpoints.committed(active.records)
             except errors.LeaseLost as error:
                 self._drop(root_id, error)
                 return
@@ -252,9 +300,6 @@ class Engine:
                 case Find(handle):
                     self._root_of[handle.id] = root_id
             self._effects.perform(active.tenure, active.backend, effect)
-        watched = {a.backend for a in self._active.values() if a.run.inflight}
-        for backend in self._backends:
-            self._effects.watch(backend, backend in watched)
         self._progress[root_id] = active.run.progress()
         if active.run.is_over:
             with self._changed:
@@ -286,6 +331,7 @@ class Engine:
     def _release(self, lease: Lease) -> None:
         try:
             self._store.release(lease)
+            faultpoints.reach(Step.RELEASED)
         except errors.OrchestratorError as error:
             _log.warning("a lease was not given back; it runs out", reason=error.message)
 
@@ -330,6 +376,10 @@ class Engine:
                 self._on_changes(backend, changes)
             case events.Lost(root_id) if root_id in self._active or root_id in self._tenures:
                 self._drop(root_id, errors.LeaseLost("another server has taken this workflow over"))
+            case events.Claimed(leases, at):
+                self._claiming = False
+                for lease in leases:
+                    self.adopt(lease, at)
             case events.Poke() | events.Lost():  # lost after it was given back: nothing to lose
                 pass
             case _:
@@ -406,6 +456,7 @@ class Engine:
         )
         del self._tenures[root.id]
         self._active[root.id] = _Active(run, tenure, backend)
+        faultpoints.reach(Step.OPENED)
         self._dirty[root.id] = None
 
     # --- in the pool
@@ -423,6 +474,19 @@ class Engine:
             return events.OpenFailed(lease, journal, wrapped)
         return events.Opened(lease, journal, document)
 
+    def _claim(self, limit: int) -> events.Event:
+        """New workflows, and those whose server is gone: of a server that has certainly died (it
+        was on this host) at once, of any other when its time has run out."""
+        owner, seconds = self._settings.owner, self._settings.lease_seconds
+        at = Tenure.now()
+        leases: Sequence[Lease] = ()
+        try:
+            dead = [holder for holder in self._store.holders() if is_dead(holder)]
+            leases = self._store.claim(owner, seconds, limit, dead_owners=dead)
+        except errors.OrchestratorError as error:
+            _log.warning("no work could be claimed", reason=error.message)
+        return events.Claimed(leases, at)
+
     def _take_commands(self, lease: Lease) -> events.Event | None:
         try:
             commands = self._store.take_commands(lease)
@@ -438,7 +502,7 @@ def _root_of(event: events.Event) -> str | None:
     match event:
         case events.Opened(lease) | events.OpenFailed(lease):
             return lease.root_id
-        case events.Changed() | events.Poke():
+        case events.Changed() | events.Claimed() | events.Poke():
             return None
         case _:
             return event.root_id

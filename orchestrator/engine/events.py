@@ -14,6 +14,14 @@ from orchestrator.wdl.facts import Want
 
 
 @dataclass(frozen=True, slots=True)
+class Claimed:
+    """Workflows to be run here; `at`: Tenure.now() before they were asked for."""
+
+    leases: Sequence[Lease]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """A claimed workflow's journal and document are loaded."""
 
@@ -128,7 +136,8 @@ class Poke:
 
 
 Event = (
-    Opened
+    Claimed
+    | Opened
     | OpenFailed
     | FactsFetched
     | ObjectsWritten

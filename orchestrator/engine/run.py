@@ -67,7 +67,7 @@ class Run:
     ) -> None:
         self.root = journal.workflows[0]
         self._options: dict[str, Any] = json.loads(self.root.options)
-        self._root_directory = settings.root.rstrip("/")
+        self._settings = settings
         self._facts = Facts(journal.facts)
         self._outbox = Outbox(self.root.id, now)
         self._steps = Steps(self._facts, self._outbox)
@@ -76,6 +76,7 @@ class Run:
         self._records_of_flows = {w.id: w for w in journal.workflows}
         self._failures: list[str] = []
         self._broken: dict[str, tuple[str, str]] = {}  # sub-workflow -> what fails it: code, words
+        self._job_count = 0
         self._puts = 0
         self._written_facts: list[FactRecord] = []  # of files that are being written
         self._jobs = Jobs(
@@ -94,7 +95,14 @@ class Run:
             self.root = self._workflow(self.root, state=WorkflowState.RUNNING, started_at=now)
         self._outbox.event(self.root.id, "PickedUp")
         self._root_flow = Flow(
-            self.root, Graph(document, bound, self._facts, self._written(self.root))
+            self.root,
+            Graph(
+                document,
+                bound,
+                self._facts,
+                scratch=f"{settings.root.rstrip('/')}/{self.root.directory}/written",
+                max_scatter_width=settings.max_scatter_width,
+            ),
         )
         for live in recovery.live_submissions(journal):
             self._jobs.adopt(live)
@@ -123,6 +131,11 @@ class Run:
     def waiting(self) -> int:
         """How many attempts `dispatch` would submit if its limit allowed it."""
         return 0 if self._puts or self.is_over else self._jobs.waiting
+
+    @property
+    def hog_group(self) -> str:
+        """Which workflows share their places; without the option, each has its own."""
+        return str(self._options.get(self._settings.hog_option) or self.root.id)
 
     def progress(self) -> Progress:
         """How it stands now."""
@@ -228,7 +241,7 @@ class Run:
 
     def _graph_failed(self, flow: Flow, error: errors.OrchestratorError) -> None:
         flow.stepping = False
-        self._flow_failed(flow, error.message + (f" ({error.place})" if error.place else ""))
+        self._flow_failed(flow, error.sentence)
 
     def _step_graph(self, flow: Flow) -> None:
         flow.stepping = False
@@ -271,6 +284,12 @@ class Run:
 
     def _enter(self, flow: Flow, ready: ReadyCall) -> bool:
         """A call became ready: a new one, or one that the journal knows. True: it is answered."""
+        self._job_count += not ready.is_workflow
+        if self._job_count > self._settings.max_jobs:
+            raise errors.WorkflowFailed(
+                f"the workflow has more than {self._settings.max_jobs:,} calls of tasks",
+                hint="system.total-max-jobs-per-root-workflow is the limit",
+            )
         known, attempts = self._replay.take(flow.record.id, ready.id)
         if known is None:
             known = CallRecord(
@@ -463,9 +482,6 @@ class Run:
             )
 
     # --- small parts
-
-    def _written(self, workflow: WorkflowRecord) -> str:
-        return f"{self._root_directory}/{workflow.directory}/written"
 
     def _workflow(self, record: WorkflowRecord, **changes: Any) -> WorkflowRecord:
         record = replace(record, **changes)

@@ -74,8 +74,16 @@ class Advance:
 class Graph:
     """A workflow, or a sub-workflow of one, being stepped."""
 
-    def __init__(self, document: Document, inputs: Inputs, facts: Facts, scratch: str) -> None:
+    def __init__(
+        self,
+        document: Document,
+        inputs: Inputs,
+        facts: Facts,
+        scratch: str,
+        max_scatter_width: int = 1_000_000,
+    ) -> None:
         """`scratch`: the URI or directory below which files made by expressions are kept."""
+        self._max_scatter_width = max_scatter_width
         self._set_up(document.workflow, inputs.values, facts, scratch, f"{document.workflow_name}.")
 
     def _set_up(self, workflow: Any, values: Any, facts: Facts, scratch: str, prefix: str) -> None:
@@ -83,7 +91,7 @@ class Graph:
         self._facts = facts
         self._scratch = scratch.rstrip("/")
         self._prefix = prefix  # of output names
-        self._machine = IndexedStateMachine(workflow, values)
+        self._machine = IndexedStateMachine(workflow, values, self._max_scatter_width)
         self._scope = _WorkflowScope(facts, self._scratch)
         self._library = Library(workflow.effective_wdl_version, self._scope)
         self._error: errors.OrchestratorError | None = None
@@ -142,6 +150,7 @@ class Graph:
         """The graph of a call to a workflow; its `outputs` go into `finish` of this one."""
         assert call.is_workflow, call.id
         graph = Graph.__new__(Graph)
+        graph._max_scatter_width = self._max_scatter_width
         graph._set_up(call._callee, call._inputs, self._facts, self._scratch, "")
         return graph
 

@@ -39,6 +39,7 @@ from WDL.Expr import String as _StringExpr
 from WDL.Expr import _meta_value_to_json
 from WDL.runtime import _workflow_state as _state
 
+from orchestrator import errors
 from orchestrator.wdl import diagnostics
 from orchestrator.wdl.facts import NeedFacts, Want
 
@@ -160,7 +161,8 @@ class Environment(Env.Bindings[Any]):
 class IndexedStateMachine(_state.StateMachine):
     """Steps a workflow. See the module; `miniwdl`'s own class tells the whole story."""
 
-    def __init__(self, workflow: Any, inputs: Any) -> None:
+    def __init__(self, workflow: Any, inputs: Any, max_scatter_width: int) -> None:
+        self._max_scatter_width = max_scatter_width
         self._blocked: dict[str, int] = {}  # job id -> its unfinished dependencies
         self._dependants: defaultdict[str, list[str]] = defaultdict(list)
         self._ready: list[str] = []  # a heap: the order is the same at every replay
@@ -268,7 +270,14 @@ class IndexedStateMachine(_state.StateMachine):
                 id=job.id, callee=job.node.callee, inputs=self._call_inputs(node, env, stdlib)
             )
         if isinstance(node, Tree.Scatter | Tree.Conditional):
-            self._begin_section(job, node.expr.eval(env, stdlib=stdlib))
+            value = node.expr.eval(env, stdlib=stdlib)
+            if isinstance(node, Tree.Scatter) and len(value.value) > self._max_scatter_width:
+                raise errors.EvaluationFailed(
+                    f"a scatter over {len(value.value):,} elements; "
+                    f"at most {self._max_scatter_width:,} are allowed",
+                    hint="system.max-scatter-width-per-scatter is the limit",
+                )
+            self._begin_section(job, value)
             return None
         return env  # the workflow's outputs
 

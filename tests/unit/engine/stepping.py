@@ -36,11 +36,14 @@ class Stepped:
         values: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
         root: str = "/nowhere",
+        **settings: Any,
     ) -> None:
         files = {"main.wdl": source} if isinstance(source, str) else dict(source)
         self.document = document.load(Bundle("main.wdl", files))
         self.backend = FakeBackend(lambda submission, index: None)
-        self.settings = RunSettings(root=root, retry=RetryPolicy(first_delay_seconds=100.0))
+        self.settings = RunSettings(
+            root=root, retry=RetryPolicy(first_delay_seconds=100.0), **settings
+        )
         self.store = MemoryStore()
         self.store.create(
             WorkflowRecord(

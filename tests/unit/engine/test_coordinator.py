@@ -14,8 +14,9 @@ from orchestrator import errors
 from orchestrator.backends.base import Change
 from orchestrator.backends.fake import FakeBackend, manifest
 from orchestrator.engine import events
+from orchestrator.engine.admission import Admission, JobLimit
 from orchestrator.engine.run import Run
-from orchestrator.engine.tenure import Tenure
+from orchestrator.engine.tenure import Tenure, this_process
 from orchestrator.filesystems.local import LocalFilesystem
 from orchestrator.model.job import Submission
 from orchestrator.model.manifest import Manifest
@@ -28,6 +29,10 @@ ONE = """version 1.1
 workflow w { call t }
 task t { command <<< x >>> runtime { docker: "d" } }
 """
+MANY = """version 1.1
+workflow w { scatter (i in range(20)) { call t } }
+task t { command <<< x >>> runtime { docker: "d" } }
+"""
 
 
 def succeed(submission: Submission, index: int) -> Manifest:
@@ -37,7 +42,7 @@ def succeed(submission: Submission, index: int) -> Manifest:
 def test_a_place_that_one_workflow_leaves_is_taken_by_another(world: World) -> None:
     backend = FakeBackend(lambda submission, index: None)
     # Nothing else wakes the second workflow: commands are not looked for meanwhile.
-    engine = world.engine(backend, job_limits={"fake": 1})
+    engine = world.engine(backend, admission=Admission({"fake": JobLimit(1)}))
     engine._commands_at = 1e12
     ids = [world.submit(ONE) for _ in range(2)]
     world.adopt(engine, ids[0])
@@ -202,3 +207,39 @@ def test_a_workflow_that_is_not_opened_yet_is_given_back_when_the_engine_stops(
     assert world.store.holder(root_id)
     engine.stop()
     assert world.store.holder(root_id) is None
+
+
+def test_an_engine_with_room_looks_for_work_itself(world: World) -> None:
+    backend = FakeBackend(lambda submission, index: None)
+    engine = world.engine(backend, capacity=2, claim_poll_seconds=0.05)
+    ids = [world.submit(ONE) for _ in range(3)]
+    eventually(lambda: len(backend.submissions) == 2)
+    assert len(world.store.claim("somebody else", 60, 5)) == 1, "it takes no more than it may"
+    for submission in list(backend.submissions):
+        backend.finish(submission.handle.id, 0, succeed(submission, 0))
+    done = [w for w in ids if engine.wait(w, timeout=0.0 if w == ids[2] else 10)]
+    assert len(done) == 2
+
+
+def test_what_a_dead_process_of_this_host_had_is_taken_at_once(world: World) -> None:
+    root_id = world.submit(ONE)
+    host, boot, _, started = this_process().split("/")
+    assert world.store.claim(f"{host}/{boot}/999999999/{started}", 3600, 1, root_id)
+    engine = world.engine(FakeBackend(succeed), capacity=1, claim_poll_seconds=0.05)
+    record = engine.wait(root_id, timeout=20)
+    assert record is not None
+    assert record.state is WorkflowState.SUCCEEDED
+
+
+def test_places_go_to_the_small_workflow_first(world: World) -> None:
+    backend = FakeBackend(lambda submission, index: None)
+    engine = world.engine(backend, admission=Admission({"fake": JobLimit(4)}))
+    large, small = world.submit(MANY), world.submit(ONE)
+    world.adopt(engine, large)
+    eventually(lambda: sum(len(s.jobs) for s in backend.submissions) == 4)
+    world.adopt(engine, small)
+    eventually(lambda: engine.progress(small))
+    first = backend.submissions[0]
+    backend.finish(first.handle.id, 0, succeed(first, 0))
+    eventually(lambda: len(backend.submissions) == 2)
+    assert backend.submissions[1].jobs[0].attempt.root_workflow_id == small

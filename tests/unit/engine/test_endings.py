@@ -35,6 +35,11 @@ task u { input { Int i } command <<< x >>> runtime { docker: "d" } }
 """,
 }
 
+WIDE = """version 1.1
+workflow w { input { Int n } scatter (i in range(n)) { call t } }
+task t { command <<< x >>> runtime { docker: "d" } }
+"""
+
 ONE = """version 1.1
 workflow w { call t }
 task t { command <<< x >>> runtime { docker: "d" } }
@@ -147,3 +152,29 @@ def test_outputs_that_the_graph_refuses_fail_their_call(monkeypatch: pytest.Monk
     assert "not what its type says" in world.failures
     assert {c.state for c in world.journal.calls} == {CallState.FAILED}
     assert {a.state for a in world.journal.attempts} == {AttemptState.FAILED}
+
+
+def test_a_scatter_wider_than_allowed_fails_and_nothing_starts() -> None:
+    world = Stepped(WIDE, {"w.n": 11}, max_scatter_width=10)
+    assert not world.submitted(world.turn())
+    assert world.state() is WorkflowState.FAILED
+    assert "a scatter over 11 elements; at most 10 are allowed" in world.failures
+    assert "system.max-scatter-width-per-scatter" in world.failures
+
+
+def test_more_calls_than_allowed_fail_the_workflow() -> None:
+    world = Stepped(WIDE, {"w.n": 11}, max_jobs=10)
+    assert not world.submitted(world.turn())
+    assert world.state() is WorkflowState.FAILED
+    assert "more than 10 calls of tasks" in world.failures
+    world = Stepped(WIDE, {"w.n": 10}, max_jobs=10)
+    assert len(world.submitted(world.turn())[0].jobs) == 10
+
+
+def test_a_workflow_that_can_only_fail_says_so_while_it_runs() -> None:
+    world = Stepped(WIDE, {"w.n": 2})
+    (submission,) = world.submitted(world.turn())
+    world.finish(submission, 0, Failure(FailureCode.WRONG_RETURN_CODE, "it broke"))
+    world.turn()
+    assert world.state() is WorkflowState.RUNNING
+    assert "it broke" in world.failures

@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator import errors
 from orchestrator.backends.fake import FakeBackend, manifest
+from orchestrator.engine.admission import Admission, JobLimit
 from orchestrator.engine.tenure import Tenure
 from orchestrator.model.failures import Failure, FailureCode
 from orchestrator.model.job import Submission
@@ -377,6 +378,6 @@ task t { input { Int i = 20 } command <<<  >>> output { Int o = i + 1 } runtime 
 
 def test_the_job_limit_is_kept(world: World) -> None:
     backend = FakeBackend(calculate)
-    record = world.run(backend, SCATTER, job_limits={"fake": 2})
+    record = world.run(backend, SCATTER, admission=Admission({"fake": JobLimit(2)}))
     assert record.state is WorkflowState.SUCCEEDED
     assert max(len(s.jobs) for s in backend.submissions) == 2

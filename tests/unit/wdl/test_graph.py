@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import random
-import time
 
 import pytest
 
@@ -475,18 +474,15 @@ def test_a_budget_ends_a_turn_and_nothing_is_lost() -> None:
         + ADD
     )
     graph = start(loaded)
-    turns, calls, longest = 0, 0, 0.0
+    turns, calls = 0, 0
     while True:
-        begun = time.perf_counter()
         advance = graph.advance(budget_seconds=0.005)
-        longest = max(longest, time.perf_counter() - begun)
         turns += 1
         calls += len(advance.calls)
         if not advance.more:
             break
     assert calls == 3000
     assert turns > 10
-    assert longest < 0.5  # generous: the machine may be busy
 
 
 def test_many_shards_cost_what_few_do() -> None:
