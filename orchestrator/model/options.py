@@ -1,0 +1,267 @@
+"""Workflow options: what a workflow may be told besides its inputs.
+
+Names and values are Cromwell's (core/.../WorkflowOptions.scala, docs/wf_options/Overview.md,
+AwsBatchWorkflowOptionKeys). Every wrong value is told at once; an unknown option is a warning, as
+Cromwell only ignores it. A boolean or a number may stand in a string, as Cromwell reads it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from orchestrator import errors
+from orchestrator.model import attribute_values, runtime
+
+# Options that name a directory; a relative path is meant from where the workflow is handed in.
+DIRECTORIES = ("final_workflow_outputs_dir", "final_workflow_log_dir", "final_call_logs_dir")
+
+_BUCKET_ROOT = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?")
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]{1,577}", re.ASCII)
+
+
+class FailureMode(StrEnum):
+    """What goes on when a call has failed."""
+
+    NO_NEW_CALLS = "NoNewCalls"
+    CONTINUE_WHILE_POSSIBLE = "ContinueWhilePossible"
+
+
+class OutputsMode(StrEnum):
+    """How final outputs come to where they are wanted."""
+
+    COPY = "copy"
+    MOVE = "move"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowOptions:
+    """Options that were read. Directories are URIs or paths without the last slash; None and empty
+    strings: not given. `destination_in_outputs`: a workflow's outputs name the copies."""
+
+    backend: str = ""
+    default_runtime_attributes: Mapping[str, Any] = field(default_factory=dict)
+    failure_mode: FailureMode = FailureMode.NO_NEW_CALLS
+    memory_retry_multiplier: float = 1.0
+    final_workflow_outputs_dir: str = ""
+    use_relative_output_paths: bool = False
+    final_workflow_outputs_mode: OutputsMode = OutputsMode.COPY
+    destination_in_outputs: bool = False
+    final_workflow_log_dir: str = ""
+    final_call_logs_dir: str = ""
+    delete_intermediate_output_files: bool = False
+    hog_group: str = ""
+    aws_s3_root: str = ""
+    aws_batch_job_role_arn: str = ""
+    read_from_cache: bool = True
+    write_to_cache: bool = True
+    call_cache_hit_path_prefixes: tuple[str, ...] = ()
+    warnings: tuple[errors.Finding, ...] = ()
+
+
+def parse(options: Mapping[str, Any], *, hog_group_option: str = "hogGroup") -> WorkflowOptions:
+    """Read all options. `hog_group_option`: `system.hog-safety.workflow-option`.
+
+    Raises InvalidOptions with a finding for every wrong value.
+    """
+    known = {**_READERS, hog_group_option: ("hog_group", _text)}
+    findings: list[errors.Finding] = []
+    warnings: list[errors.Finding] = []
+    read: dict[str, Any] = {}
+    for name, value in options.items():
+        if name not in known:
+            _unknown(name, value, known, findings, warnings)
+            continue
+        if value is None:
+            continue
+        target, reader = known[name]
+        try:
+            read[target] = reader(value)
+        except ValueError as error:
+            findings.append(errors.Finding(f"{name} is {_shown(value)}; expected {error}"))
+    attributes = read.get("default_runtime_attributes", {})
+    for _, finding in runtime.check(attributes):
+        where = f"default_runtime_attributes: {finding.message}"
+        findings.append(errors.Finding(where, hint=finding.hint))
+    for _, advice in runtime.advice(attributes):
+        warnings.append(errors.Finding(f"default_runtime_attributes: {advice}"))
+    if findings:
+        raise errors.InvalidOptions("the workflow options cannot be used", findings=findings)
+    found = WorkflowOptions(**read, warnings=())
+    return WorkflowOptions(**read, warnings=(*warnings, *_useless(found)))
+
+
+def _unknown(
+    name: str,
+    value: Any,
+    known: Mapping[str, Any],
+    findings: list[errors.Finding],
+    warnings: list[errors.Finding],
+) -> None:
+    if isinstance(value, Mapping) and name not in _OBJECTS:
+        # Cromwell refuses those too: "unsupported value for option".
+        what = (
+            "is encrypted; options are not decrypted here"
+            if {"iv", "ciphertext"} <= value.keys()
+            else "is an object; only default_runtime_attributes and google_labels may be one"
+        )
+        findings.append(errors.Finding(f"{name} {what}"))
+        return
+    for pattern, why in _NO_EFFECT.items():
+        if re.fullmatch(pattern, name):
+            warnings.append(errors.Finding(f"the workflow option {name} has no effect here: {why}"))
+            return
+    near = difflib.get_close_matches(name, known, 1, 0.75)
+    warnings.append(
+        errors.Finding(
+            f"unknown workflow option {name}; it has no effect",
+            hint=f"did you mean {near[0]}?" if near else "",
+        )
+    )
+
+
+def _useless(options: WorkflowOptions) -> list[errors.Finding]:
+    """Options that mean nothing without another one."""
+    found = []
+    if not options.final_workflow_outputs_dir:
+        for name, given in (
+            ("use_relative_output_paths", options.use_relative_output_paths),
+            ("final_workflow_outputs_mode", options.final_workflow_outputs_mode != "copy"),
+            ("final_workflow_outputs_dir_metadata", options.destination_in_outputs),
+        ):
+            if given:
+                found.append(
+                    errors.Finding(f"{name} has no effect without final_workflow_outputs_dir")
+                )
+    return found
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 120 else f"{shown[:117]}..."
+
+
+# --- readers: a ValueError says what was expected
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("a string")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    try:
+        return attribute_values.flag(value, "")
+    except errors.InvalidRuntimeAttribute:
+        raise ValueError("true or false") from None
+
+
+def _choice(*choices: str) -> Callable[[Any], str]:
+    """One of these words, in any case, as Cromwell reads them."""
+
+    def read(value: Any) -> str:
+        found = [c for c in choices if isinstance(value, str) and c.lower() == value.lower()]
+        if not found:
+            raise ValueError(" or ".join(choices))
+        return str(found[0])
+
+    return read
+
+
+def _multiplier(value: Any) -> float:
+    expected = "a number from 1.0 to 99.0"
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(expected) from None
+    if isinstance(value, bool) or not 1.0 <= found <= 99.0:
+        raise ValueError(expected)
+    return found
+
+
+def _directory(value: Any) -> str:
+    text = _text(value)
+    scheme, separator, rest = text.partition("://")
+    if separator and scheme not in ("s3", "file"):
+        raise ValueError("a directory: s3://<bucket>/<prefix>, or a path")
+    if scheme == "file" and separator and not rest.startswith("/"):
+        raise ValueError("three slashes: file:///<path>")
+    if separator and scheme == "s3":
+        return _root(text)
+    if any(ord(character) < 32 for character in text):
+        raise ValueError("a path without control characters")
+    return text.rstrip("/") or "/"
+
+
+def _root(value: Any) -> str:
+    text = _text(value).rstrip("/")
+    parts = text.split("/")[2:]
+    if not _BUCKET_ROOT.fullmatch(text) or any(part in ("", ".", "..") for part in parts):
+        raise ValueError("s3://<bucket>/<prefix>")
+    return text
+
+
+def _role(value: Any) -> str:
+    if not isinstance(value, str) or not _ROLE.fullmatch(value):
+        raise ValueError("the ARN of a role: arn:aws:iam::<account>:role/<name>")
+    return value
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError("an object")
+    return value
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError("an array of strings")
+    return tuple(value)
+
+
+# Option -> (field of WorkflowOptions, reader).
+_READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "backend": ("backend", _text),
+    "default_runtime_attributes": ("default_runtime_attributes", _object),
+    "workflow_failure_mode": ("failure_mode", lambda v: FailureMode(_choice(*FailureMode)(v))),
+    "memory_retry_multiplier": ("memory_retry_multiplier", _multiplier),
+    "final_workflow_outputs_dir": ("final_workflow_outputs_dir", _directory),
+    "use_relative_output_paths": ("use_relative_output_paths", _flag),
+    "final_workflow_outputs_mode": (
+        "final_workflow_outputs_mode",
+        lambda v: OutputsMode(_choice(*OutputsMode)(v)),
+    ),
+    "final_workflow_outputs_dir_metadata": (
+        "destination_in_outputs",
+        lambda v: _choice("source", "destination")(v) == "destination",
+    ),
+    "final_workflow_log_dir": ("final_workflow_log_dir", _directory),
+    "final_call_logs_dir": ("final_call_logs_dir", _directory),
+    "delete_intermediate_output_files": ("delete_intermediate_output_files", _flag),
+    "aws_s3_root": ("aws_s3_root", _root),
+    "aws_batch_job_role_arn": ("aws_batch_job_role_arn", _role),
+    "read_from_cache": ("read_from_cache", _flag),
+    "write_to_cache": ("write_to_cache", _flag),
+    "call_cache_hit_path_prefixes": ("call_cache_hit_path_prefixes", _words),
+}
+
+_OBJECTS = frozenset({"google_labels"})
+_GOOGLE = "it is Google Cloud's"
+
+# Names (as patterns) that Cromwell knows.
+_NO_EFFECT: dict[str, str] = {
+    r"google_.*|gcp_.*|jes_.*|auth_bucket|user_service_account_json|refresh_token": _GOOGLE,
+    r"monitoring_(script|image|image_script)": f"{_GOOGLE}; peak memory and disk of every attempt "
+    "are in its metadata",
+    r"use_reference_disks|use_docker_image_cache|enable_ssh_access|enable_fuse": _GOOGLE,
+    r"override_preemptible_.*|disable_batch_.*": _GOOGLE,
+    r"call-cache-blacklist-group": "failed cache hits are not kept from being tried again",
+    r"aws_batch_script_bucket_prefix": "scripts lie beside what the call leaves",
+    r"workflow_callback_uri": "nobody is called when a workflow ends",
+    r"workflow[-_]type(_version|-version)?": "documents are WDL, and say which",
+}
