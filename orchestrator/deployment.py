@@ -2,7 +2,10 @@
 
 `stacks/` writes it as JSON into one SSM parameter (`parameter_name`); the orchestrator reads it
 there. The two trees meet in this module and nowhere else. A `version` the reader does not know is
-refused: old software never guesses at new stacks.
+refused: old software never guesses at new stacks, nor new software at old ones.
+
+Versions: 1, the first. 2: what a queue's hosts have of GPUs and disk, registries, further job
+roles, the login to the database, the queue of events.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator import errors
 
-VERSION = 1
+VERSION = 2
 
 
 def parameter_name(environment: str) -> str:
@@ -27,33 +30,63 @@ class _Part(BaseModel):
 
 
 class Queue(_Part):
-    """A job queue, and the largest job that it can ever place."""
+    """A job queue, and the largest job that it can ever place.
+
+    `max_disk_gib` is the data disk of one host, which its jobs and their images share.
+    """
 
     name: str
     arn: str
-    kind: Literal["spot", "on-demand"]
+    kind: Literal["spot", "on-demand", "priority"]
     architecture: Literal["x86_64", "arm64"] = "x86_64"
     max_vcpus: int
     max_memory_mib: int
+    max_gpus: int = 0
+    max_disk_gib: int | None = None
 
 
 class Database(_Part):
-    """The workflow database; the secret holds `username` and `password`."""
+    """The workflow database.
+
+    `login` says how the orchestrator connects: `iam` as `user`, with tokens; `secret` with the
+    `username` and `password` in the secret, which is the master's. `cluster_arn` and `secret_arn`
+    are what the RDS Data API takes: bootstrap makes `user` by it.
+    """
 
     host: str
     port: int
     name: str
     secret_arn: str
+    login: Literal["iam", "secret"] = "secret"
+    user: str = "orchestrator"
+    cluster_arn: str | None = None
+
+
+class Registries(_Part):
+    """Where images come from.
+
+    `rewrites`: a registry's host and what takes its place in an image's name, a prefix of ECR
+    without a slash at its end (`docker.io` -> `1234.dkr.ecr.eu-west-1.amazonaws.com/docker-hub`).
+    `secrets`: a registry's host and the secret that the execution role pulls with.
+    `internet`: whether hosts can reach registries other than ECR at all.
+    """
+
+    rewrites: dict[str, str] = {}
+    secrets: dict[str, str] = {}
+    internet: bool = True
 
 
 class Deployment(_Part):
     """Everything about one environment. ARNs are whole; paths are on the worker hosts.
 
     `tools_path` holds the static tools jobs use (`sh`, `busybox`, `s5cmd`), mounted read-only at
-    the same path; `scratch_path` is the data disk, mounted at the same path.
+    the same path; `scratch_path` is the data disk, mounted at the same path. `job_role_arns` are
+    all roles that a job may have, `job_role_arn` is the one of tasks that ask for none.
+    `fuse_mount`: whether privileged jobs are allowed. `release` is that of the stacks.
     """
 
     version: int = VERSION
+    release: str = ""
     environment: str
     account: str
     region: str
@@ -63,11 +96,19 @@ class Deployment(_Part):
     queues: tuple[Queue, ...]
     default_queue_arn: str
     job_role_arn: str
+    job_role_arns: tuple[str, ...] = ()
     execution_role_arn: str
-    log_group: str
+    orchestrator_role_arn: str | None = None
+    operator_role_arn: str | None = None
+    fuse_mount: bool = False
+    log_group: str = Field(description="the log group of jobs")
+    worker_log_group: str | None = None
+    host_log_group: str | None = None
+    event_queue_url: str | None = Field(None, description="SQS: job state changes of Batch")
     job_definition_prefix: str
     tools_path: str
     scratch_path: str
+    registries: Registries = Registries()
     database: Database
 
 

@@ -17,6 +17,7 @@ from orchestrator import errors
 from orchestrator.backends import wrapper
 from orchestrator.backends.aws_batch import (
     explanation,
+    images,
     names,
     reasons,
     refusals,
@@ -29,7 +30,7 @@ from orchestrator.backends.aws_batch.manifests import Manifests
 from orchestrator.backends.aws_batch.poller import Poller
 from orchestrator.backends.aws_batch.settings import Settings
 from orchestrator.backends.base import Change, Explanation
-from orchestrator.deployment import Deployment
+from orchestrator.deployment import Deployment, Queue
 from orchestrator.model.attempt import AttemptRef
 from orchestrator.model.failures import Failure, FailureCode
 from orchestrator.model.job import (
@@ -120,18 +121,18 @@ class AwsBatchBackend:
         if queue is None:
             known = ", ".join(queue.arn for queue in queues)
             return _never(f"queueArn {arn} is no queue of this environment; there are: {known}")
-        wanted = f"{_vcpus(shape)} vCPUs and {shape.memory_mib} MiB of memory"
-        if _vcpus(shape) <= queue.max_vcpus and shape.memory_mib <= queue.max_memory_mib:
+        reason = images.unreachable(self._deployment, shape.image)
+        if reason is not None:
+            return _never(reason)
+        if _holds(queue, shape):
             return None
-        others = [
-            other.name
-            for other in queues
-            if _vcpus(shape) <= other.max_vcpus and shape.memory_mib <= other.max_memory_mib
-        ]
+        others = [other.name for other in queues if _holds(other, shape)]
         advice = f"; it would fit {', '.join(others)}" if others else "; no other queue is larger"
+        wanted = _amounts(_vcpus(shape), shape.memory_mib, shape.gpu_count, shape.disk_gib)
+        most = _amounts(queue.max_vcpus, queue.max_memory_mib, queue.max_gpus, queue.max_disk_gib)
         return _never(
             f"the task asks for {wanted}, but a job on queue {queue.name} can have at most "
-            f"{queue.max_vcpus} vCPUs and {queue.max_memory_mib} MiB{advice}"
+            f"{most}{advice}"
         )
 
     # --- submissions
@@ -357,6 +358,20 @@ class AwsBatchBackend:
 def _vcpus(shape: Shape) -> int:
     """AWS Batch on EC2 takes whole vCPUs."""
     return max(1, math.ceil(shape.cpu))
+
+
+def _holds(queue: Queue, shape: Shape) -> bool:
+    return (
+        _vcpus(shape) <= queue.max_vcpus
+        and shape.memory_mib <= queue.max_memory_mib
+        and shape.gpu_count <= queue.max_gpus
+        and (queue.max_disk_gib is None or shape.disk_gib <= queue.max_disk_gib)
+    )
+
+
+def _amounts(vcpus: int, memory_mib: int, gpus: int, disk_gib: int | None) -> str:
+    texts = [f"{vcpus} vCPUs", f"{memory_mib} MiB of memory", f"{gpus} GPUs"]
+    return ", ".join(texts if disk_gib is None else [*texts, f"{disk_gib} GiB of disk"])
 
 
 def _never(sentence: str) -> Failure:

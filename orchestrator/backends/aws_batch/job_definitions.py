@@ -11,7 +11,7 @@ import json
 import threading
 from typing import TYPE_CHECKING, Any, cast
 
-from orchestrator.backends.aws_batch import refusals, stage
+from orchestrator.backends.aws_batch import images, refusals, stage
 from orchestrator.deployment import Deployment
 from orchestrator.model.job import Shape
 
@@ -77,8 +77,10 @@ class JobDefinitions:
 def container_properties(deployment: Deployment, shape: Shape) -> dict[str, Any]:
     """`containerProperties` of RegisterJobDefinition."""
     linux = {"sharedMemorySize": shape.shared_memory_mib} if shape.shared_memory_mib else {}
+    secret = images.secret(deployment, shape.image)
+    login = {"repositoryCredentials": {"credentialsParameter": secret}} if secret else {}
     return {
-        "image": shape.image,
+        "image": images.pulled(deployment, shape.image),
         "command": stage.command(deployment.tools_path, deployment.scratch_path),
         "jobRoleArn": deployment.job_role_arn,
         "executionRoleArn": deployment.execution_role_arn,
@@ -112,6 +114,7 @@ def container_properties(deployment: Deployment, shape: Shape) -> dict[str, Any]
             "options": {"awslogs-group": deployment.log_group, "awslogs-stream-prefix": "job"},
         },
         **({"linuxParameters": linux} if linux else {}),
+        **login,
     }
 
 

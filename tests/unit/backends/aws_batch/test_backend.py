@@ -35,6 +35,15 @@ DEPLOYMENT = Deployment(
     queues=(
         Queue(name="spot", arn=f"{ARN}/spot", kind="spot", max_vcpus=16, max_memory_mib=60_000),
         Queue(name="big", arn=f"{ARN}/big", kind="on-demand", max_vcpus=96, max_memory_mib=700_000),
+        Queue(
+            name="gpu",
+            arn=f"{ARN}/gpu",
+            kind="spot",
+            max_vcpus=8,
+            max_memory_mib=30_000,
+            max_gpus=4,
+            max_disk_gib=200,
+        ),
     ),
     default_queue_arn=f"{ARN}/spot",
     job_role_arn="arn:job",
@@ -86,6 +95,10 @@ def test_an_attempt_lies_where_cromwell_would_put_it() -> None:
         (Shape(image="i", memory_mib=60_001), "60001 MiB"),
         (Shape(image="i", cpu=97), "no other queue is larger"),
         (Shape(image="i", queue=f"{ARN}/none"), "no queue of this environment"),
+        (Shape(image="i", gpu_count=1), "1 GPUs, 0 GiB of disk, but a job on queue spot"),
+        (Shape(image="i", gpu_count=1, queue=f"{ARN}/gpu"), None),
+        (Shape(image="i", gpu_count=5), "no other queue is larger"),
+        (Shape(image="i", disk_gib=201, queue=f"{ARN}/gpu"), "4 GPUs, 200 GiB of disk"),
     ],
 )
 def test_what_no_queue_can_hold_is_said_before_anything_is_submitted(
