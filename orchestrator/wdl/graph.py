@@ -115,6 +115,7 @@ class Graph:
         more = False
         while True:
             try:
+                self._library.begin()
                 done = self._machine.step(self._library)
                 if done is None:
                     break
@@ -232,9 +233,9 @@ class _WorkflowScope(Scope):
         self._written: dict[str, bytes] = {}  # not yet known as facts
         self.new: list[str] = []
 
-    def content(self, path: str) -> bytes:
+    def content(self, path: str, limit: int) -> bytes:
         written = self._written.get(path)
-        return library.content_fact(self._facts, path) if written is None else written
+        return library.content_fact(self._facts, path, limit) if written is None else written
 
     def size(self, path: str, directory: bool) -> int:
         written = self._written.get(path)

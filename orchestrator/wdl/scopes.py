@@ -46,10 +46,13 @@ class FilesScope(Scope):
             return path
         return self._localizer.uri(self._layout.absolute(path))
 
-    def _known_content(self, path: str) -> bytes | None:
+    def shown(self, path: str) -> str:
+        return self.input_uri(path) or path
+
+    def _known_content(self, path: str, limit: int) -> bytes | None:
         uri = self.input_uri(path)
         if uri is not None:
-            return library.content_fact(self._facts, uri)
+            return library.content_fact(self._facts, uri, limit)
         return self._written.get(self._layout.absolute(path))
 
     def _known_size(self, path: str, directory: bool) -> int | None:
@@ -68,8 +71,8 @@ class FilesScope(Scope):
 class CommandScope(FilesScope):
     """Inputs, declarations, runtime section and command: only inputs exist."""
 
-    def content(self, path: str) -> bytes:
-        content = self._known_content(path)
+    def content(self, path: str, limit: int) -> bytes:
+        content = self._known_content(path, limit)
         if content is None:
             raise ValueError(f"{path} is no input of the task: it cannot be read before it runs")
         return content
@@ -106,8 +109,8 @@ class PlanScope(FilesScope):
             )
         self.files[self._layout.relative(path) + ("/" if directory else "")] = None
 
-    def content(self, path: str) -> bytes:
-        content = self._known_content(path)
+    def content(self, path: str, limit: int) -> bytes:
+        content = self._known_content(path, limit)
         if content is not None:
             return content
         absolute = self._layout.absolute(path)
@@ -163,16 +166,18 @@ class ResultScope(FilesScope):
         """Whether the command left a directory at a path."""
         return self._layout.relative(path) in self._manifest.directories or bool(self.below(path))
 
-    def content(self, path: str) -> bytes:
+    def content(self, path: str, limit: int) -> bytes:
         file = self.find(path)
         if file is None:
-            content = self._known_content(path)
+            content = self._known_content(path, limit)
             if content is None:
                 raise output_missing(path)
             return content
+        if file.size > limit:
+            raise library.TooLargeToRead(file.size)
         if file.content is not None:
             return file.content
-        return library.content_fact(self._facts, file.uri)
+        return library.content_fact(self._facts, file.uri, limit)
 
     def size(self, path: str, directory: bool) -> int:
         if directory and self.is_directory(path):

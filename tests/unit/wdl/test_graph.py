@@ -6,7 +6,7 @@ import random
 import pytest
 
 from orchestrator import errors
-from orchestrator.wdl import library
+from orchestrator.wdl import bounds
 from orchestrator.wdl.facts import Facts, Want
 from orchestrator.wdl.graph import Graph, ReadyCall
 from tests.unit.wdl.drive import content, lines_run, load, pin, run, start, stat
@@ -435,8 +435,8 @@ def test_outputs_that_are_not_of_their_type_are_refused() -> None:
 @pytest.mark.parametrize(
     ("expression", "says"),
     [
-        (f"length(range({library.LONGEST_ARRAY + 1}))", "range\\(\\) would make"),
-        ("length(cross(range(2000), range(2000)))", "cross\\(\\) would make 4000000"),
+        (f"length(range({bounds.LONGEST_ARRAY + 1}))", "range\\(\\) would make"),
+        ("length(cross(range(2000), range(2000)))", "cross\\(\\) would make 4,000,000"),
         ("length(range(-1))", "negative"),
         ("9223372036854775807 + 1", "64 bits"),
         ("10 ** 100", "64 bits"),
@@ -451,20 +451,19 @@ def test_growth_is_bounded(expression: str, says: str) -> None:
 
 
 def test_strings_do_not_double_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "LONGEST_STRING", 1000)
+    monkeypatch.setattr(bounds, "LONGEST_STRING", 1000)
     doubling = "\n".join(f'String s{i + 1} = "~{{s{i}}}~{{s{i}}}"' for i in range(40))
     for body in (doubling, doubling.replace('"~{', "").replace("}~{", " + ").replace('}"', "")):
         graph = start(load(f'version 1.1\nworkflow w {{ String s0 = "xxxxxxxx"\n{body}\n}}\n'))
-        with pytest.raises(errors.EvaluationFailed, match="1000 characters"):
+        with pytest.raises(errors.EvaluationFailed, match="1,000 are allowed"):
             graph.advance()
 
 
-def test_a_regex_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "REGEX_SECONDS", 0.05)
+def test_a_regex_that_never_ends_is_ended() -> None:
     graph = start(
-        load('version 1.1\nworkflow w { String s = sub("' + "a" * 60 + '!", "(a|aa)+$", "") }\n')
+        load('version 1.1\nworkflow w { String s = sub("' + "a" * 9999 + '!", "(a|aa)+$", "") }\n')
     )
-    with pytest.raises(errors.EvaluationFailed, match="timed out"):
+    with pytest.raises(errors.EvaluationFailed, match="takes too long"):
         graph.advance()
 
 

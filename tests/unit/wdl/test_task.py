@@ -42,10 +42,10 @@ def test_everything_that_is_lacking_is_asked_for_at_once() -> None:
     call = task(
         """task t {
           input { File a  File b  File c }
-          Int gib = ceil(size(a, "GiB") + size([b])) + read_int(c)
-          Int later = gib + 1
+          Int mib = ceil(size(a, "MiB") + size([b])) + read_int(c)
+          Int later = mib + 1
           command <<< ~{later} ~{read_string(b)} >>>
-          runtime { disks: "local-disk ~{gib} SSD"  memory: read_string(a) }
+          runtime { disks: "local-disk ~{mib} SSD"  memory: read_string(a) }
         }""",
         {name: f"s3://in/{name}" for name in "abc"},
     )
@@ -56,11 +56,11 @@ def test_everything_that_is_lacking_is_asked_for_at_once() -> None:
         Want("content", f"s3://in/{name}") for name in "abc"
     }
     for name in "abc":
-        facts.add(stat(f"s3://in/{name}", 2 * 1024**3))
+        facts.add(stat(f"s3://in/{name}", 2 if name == "c" else 2 * 1024**2))
         facts.add(content(f"s3://in/{name}", {"a": "4 GB\n", "b": "text\n", "c": " 7\n"}[name]))
     prepared = call.prepare(WHERE, 1, facts)
-    assert prepared.runtime == {"disks": f"local-disk {2 + 2 * 1024**3 + 7} SSD", "memory": "4 GB"}
-    assert prepared.script.strip() == f"{2 + 2 * 1024**3 + 8} text"
+    assert prepared.runtime == {"disks": f"local-disk {2 + 2 * 1024**2 + 7} SSD", "memory": "4 GB"}
+    assert prepared.script.strip() == f"{2 + 2 * 1024**2 + 8} text"
 
 
 def test_an_input_that_is_not_there_is_named() -> None:
