@@ -178,6 +178,9 @@ class IndexedStateMachine(_state.StateMachine):
 
     def _schedule(self, job: Any) -> None:
         assert job.id not in self.jobs, job.id
+        if job.id.startswith("output-"):
+            # miniwdl takes it for given where an input of the same name is.
+            job = job._replace(dependencies=job.node.workflow_node_dependencies)
         self.jobs[job.id] = job
         self.waiting.add(job.id)
         blocked = 0
@@ -309,7 +312,7 @@ class IndexedStateMachine(_state.StateMachine):
         return Env.merge(env, *(self.job_outputs[dependency] for dependency in job.dependencies))
 
     def _declared(self, node: Any, env: Any, stdlib: Any) -> Any:
-        if node.name in self._given:
+        if node.name in self._given and not node.workflow_node_id.startswith("output-"):
             return self._given[node.name].coerce(node.type)
         if node.expr is None:
             return Value.Null()
