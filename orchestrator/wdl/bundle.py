@@ -41,6 +41,11 @@ class Bundle:
         return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def is_url(name: str) -> bool:
+    """Whether a document is named by where it was fetched from."""
+    return name.lower().startswith(("http://", "https://"))
+
+
 def read(path: Path) -> Bundle:
     """The document at `path` and the closure of its relative imports, from the local file system.
 

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import functools
-import posixpath
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import WDL
-import WDL.Error
 import WDL.Tree
 from WDL import Value
 
 from orchestrator import errors
-from orchestrator.wdl import diagnostics, miniwdl_private
+from orchestrator.wdl import diagnostics, linking, miniwdl_private
 from orchestrator.wdl.bundle import Bundle
-from orchestrator.wdl.diagnostics import Refused
-
-IMPORT_DEPTH = 20
 
 # miniwdl keeps state on classes while it links a document.
 _loading = threading.Lock()
@@ -43,15 +37,20 @@ class Document:
 
     bundle: Bundle
     workflow_name: str
+    runs_task: bool  # the document holds one task only, which is run under its own name
     warnings: tuple[errors.Finding, ...]
     workflow: Any = field(repr=False)  # WDL.Tree.Workflow; for this room only
 
     def inputs_template(self) -> dict[str, Any]:
         """What can be given, by full name, in womtool's words: `"Int (optional, default = 3)"`."""
         return {
-            f"{self.workflow_name}.{declared.name}": _described(declared)
+            self.full_name(declared.name): _described(declared)
             for declared in self.declared.values()
         }
+
+    def full_name(self, name: str) -> str:
+        """The name that an input is given by: `workflow.x`, `workflow.call.x`; `task.x`."""
+        return name if self.runs_task else f"{self.workflow_name}.{name}"
 
     @functools.cached_property
     def declared(self) -> dict[str, Declared]:
@@ -98,87 +97,49 @@ class Document:
         return frozenset(_task_calls(self.workflow, ""))
 
 
-def load(bundle: Bundle) -> Document:
+def load(bundle: Bundle, *, strict: bool = False) -> Document:
     """Parse and check. Imports resolve inside the bundle only.
 
+    What Cromwell accepts and WDL does not is a warning; with `strict` it is an error.
     Raises InvalidWdl with a finding for everything that is wrong, each with file, line and column.
     """
     try:
         with _loading:
-            tree = _run(
-                WDL.load_async(
-                    bundle.main,
-                    check_quant=False,
-                    read_source=_reader(bundle),
-                    import_max_depth=IMPORT_DEPTH,
-                )
-            )
-    except RecursionError:
+            tree, warnings = linking.link(bundle, strict=strict)
+            runs_task = tree.workflow is None
+            workflow = linking.workflow_of(tree)
+    except (RecursionError, MemoryError) as error:
+        reason = "it nests too deeply" if isinstance(error, RecursionError) else "it is too large"
         raise errors.InvalidWdl(
-            f"{bundle.main} cannot be read: it nests too deeply", place=errors.Place(bundle.main)
+            f"{bundle.main} cannot be read: {reason}", place=errors.Place(bundle.main)
         ) from None
     except Exception as error:
         # Whatever a document does to the parser, it is an error of the document.
-        found = [
-            finding
-            if finding.place
-            else errors.Finding(finding.message, errors.Place(bundle.main), finding.hint)
-            for finding in diagnostics.findings(error)
-        ]
-        if len(found) == 1:
-            raise errors.InvalidWdl(
-                found[0].message, place=found[0].place, hint=found[0].hint
-            ) from None
-        raise errors.InvalidWdl(f"{bundle.main} has {len(found)} errors", findings=found) from None
-    if tree.workflow is None:
+        raise _invalid(bundle, list(diagnostics.findings(error))) from None
+    if strict and warnings:
+        raise _invalid(bundle, warnings)
+    if workflow is None:
         raise _no_workflow(bundle, tree)
+    warnings += _tolerated_calls(workflow)
     return Document(
         bundle=bundle,
-        workflow_name=tree.workflow.name,
-        warnings=tuple(_warnings(tree)),
-        workflow=tree.workflow,
+        workflow_name=workflow.name,
+        runs_task=runs_task,
+        warnings=tuple(warnings),
+        workflow=workflow,
     )
 
 
-def _reader(bundle: Bundle) -> Any:
-    async def read_source(uri: str, path: list[str], importer: Any) -> Any:
-        name = bundle.main if importer is None else _resolve(bundle, uri, importer.pos.abspath)
-        return WDL.Tree.ReadSourceResult(source_text=bundle.files[name], abspath=name)
-
-    return read_source
-
-
-def _resolve(bundle: Bundle, uri: str, importer: str) -> str:
-    """The bundle's file for an import: from the importing file's directory, else from the root."""
-    scheme, separator, _ = uri.partition("://")
-    if separator and scheme.lower() in ("http", "https"):
-        raise Refused(
-            f"the import {uri} is not fetched yet",
-            "hand the document in with the workflow and import it by a relative path",
-        )
-    if separator or uri.startswith(("/", "file:")):
-        raise Refused(f"the import {uri} is refused: only relative paths are followed")
-    for base in (posixpath.dirname(importer), ""):
-        name = posixpath.normpath(posixpath.join(base, uri))
-        if name in bundle.files:
-            return name
-    escapes = posixpath.normpath(posixpath.join(posixpath.dirname(importer), uri)).startswith("..")
-    if escapes:
-        raise Refused(f"the import {uri} is refused: it leads out of what was handed in")
-    raise Refused(
-        f"the import {uri} was not handed in",
-        diagnostics.closest(posixpath.basename(uri), bundle.files),
-    )
-
-
-def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine that never waits, without an event loop: one may be running already."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        return done.value
-    coroutine.close()
-    raise AssertionError("loading waited for something")
+def _invalid(bundle: Bundle, findings: list[errors.Finding]) -> errors.InvalidWdl:
+    found = [
+        finding
+        if finding.place
+        else errors.Finding(finding.message, errors.Place(bundle.main), finding.hint)
+        for finding in findings
+    ]
+    if len(found) == 1:
+        return errors.InvalidWdl(found[0].message, place=found[0].place, hint=found[0].hint)
+    return errors.InvalidWdl(f"{bundle.main} has {len(found)} errors", findings=found)
 
 
 def _no_workflow(bundle: Bundle, tree: Any) -> errors.InvalidWdl:
@@ -186,16 +147,16 @@ def _no_workflow(bundle: Bundle, tree: Any) -> errors.InvalidWdl:
     hint = "name the document that holds the workflow"
     if names:
         hint = f"add a workflow that calls a task: workflow run_{names[0]} {{ call {names[0]} }}"
-    tasks = f"only {'task' if len(names) == 1 else 'tasks'} {', '.join(names)}" if names else ""
+    tasks = f", only {len(names)} tasks: {', '.join(names)}" if names else ""
     return errors.InvalidWdl(
-        f"the document holds no workflow{', ' if tasks else ''}{tasks}",
+        f"the document holds no workflow{tasks}",
         place=errors.Place(bundle.main),
         hint=hint,
     )
 
 
-def _warnings(tree: Any) -> Iterator[errors.Finding]:
-    for call in miniwdl_private.calls(tree.workflow):
+def _tolerated_calls(workflow: Any) -> Iterator[errors.Finding]:
+    for call in miniwdl_private.calls(workflow):
         if isinstance(call, WDL.Tree.CallTry):
             yield errors.Finding(
                 f"call? {call.name} is treated as call: its failure fails the workflow",

@@ -15,8 +15,9 @@ from WDL import Env, Type, Value
 from orchestrator import errors
 from orchestrator.wdl import diagnostics, miniwdl_private
 from orchestrator.wdl.document import Document
-from orchestrator.wdl.library import LARGEST_INT
+from orchestrator.wdl.miniwdl_dialect import ObjectType
 
+LARGEST_INT = 2**63 - 1
 _OVERRIDES = ("runtime", "requirements", "hints")
 
 
@@ -84,7 +85,7 @@ def bind(document: Document, inputs: Mapping[str, Any]) -> Inputs:
         if declared.required and declared.name not in given_as:
             findings.append(
                 errors.Finding(
-                    f"{document.workflow_name}.{declared.name} ({declared.written}) is missing",
+                    f"{document.full_name(declared.name)} ({declared.written}) is missing",
                     declared.place,
                 )
             )
@@ -117,7 +118,7 @@ def parse_assignments(document: Document, assignments: Iterable[str]) -> dict[st
             findings.append(errors.Finding(f"{assignment!r} is not of the form name=value"))
             continue
         found = _find(document, key)
-        name = key if found is None else f"{document.workflow_name}.{found[0]}"
+        name = key if found is None else document.full_name(found[0])
         texts.setdefault(name, []).append(text)
     parsed: dict[str, Any] = {}
     for name, given in texts.items():
@@ -158,6 +159,8 @@ def _candidates(document: Document, key: str) -> Iterator[str]:
     prefix = f"{document.workflow_name}."
     names = [key.removeprefix(prefix), key] if key.startswith(prefix) else [key]
     yield from names
+    if document.runs_task:
+        yield prefix + key
     for name in names:
         parts = name.split(".")
         if len(parts) == 3:  # `call.workflow.x`, as old Cromwell inputs name a sub-workflow's
@@ -173,7 +176,7 @@ def _split_override(name: str) -> tuple[str, str, str]:
 
 
 def _unknown(document: Document, key: str) -> errors.Finding:
-    known = [f"{document.workflow_name}.{name}" for name in document.declared]
+    known = [document.full_name(name) for name in document.declared]
     hint = diagnostics.closest(key, known) or diagnostics.closest(
         f"{document.workflow_name}.{key}", known
     )
@@ -184,17 +187,17 @@ def _unknown(document: Document, key: str) -> errors.Finding:
 
 
 def _inputs(document: Document, values: Any) -> Inputs:
-    prefix = f"{document.workflow_name}."
+    full_name = document.full_name
     files: list[tuple[str, str, bool]] = []
     for binding in values:
 
-        def note(path: Any, name: str = prefix + binding.name) -> str:
+        def note(path: Any, name: str = full_name(binding.name)) -> str:
             files.append((name, path.value, isinstance(path, Value.Directory)))
             return str(path.value)
 
         miniwdl_private.rewrite_paths(binding.value, note)
     return Inputs(
-        json={prefix + binding.name: binding.value.json for binding in values},
+        json={full_name(binding.name): binding.value.json for binding in values},
         files=tuple(dict.fromkeys(files)),
         values=values,
         document=document,
@@ -206,6 +209,10 @@ def _mismatches(type_: Any, value: Any, where: str) -> Iterator[tuple[str, str, 
 
     Stricter than miniwdl, for which true is an Int and 1 a Boolean.
     """
+    if isinstance(type_, ObjectType):
+        if not isinstance(value, dict) and not (value is None and type_.optional):
+            yield where, str(type_), value
+        return
     if isinstance(type_, Type.Any):
         return
     if value is None:

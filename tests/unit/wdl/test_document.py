@@ -106,10 +106,10 @@ def test_a_missing_import_says_what_was_meant() -> None:
     assert error.hint == "did you mean align.wdl?"
 
 
-def test_a_document_without_a_workflow_says_how_to_make_one() -> None:
-    error = failure("version 1.0\ntask only { command {} }\n")
-    assert "no workflow, only task only" in error.message
-    assert "call only" in error.hint
+def test_a_document_of_several_tasks_says_how_to_make_a_workflow() -> None:
+    error = failure("version 1.0\ntask one { command {} }\ntask two { command {} }\n")
+    assert "no workflow, only 2 tasks: one, two" in error.message
+    assert "call one" in error.hint
 
 
 def test_optional_values_may_stand_where_others_are_needed_as_cromwell_has_it() -> None:
