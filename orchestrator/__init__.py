@@ -10,6 +10,7 @@ The rooms, from the ground up (imports only go down; `lint-imports` checks it):
     store                          SQL: the journal, leases, submissions, facts
     engine                         the order of things; one thread
     assembly                       the only place that chooses store, backends, filesystems
+    api                            HTTP: what a server answers
     cli                            one file a command
 
 `local_aws` is AWS on this machine, a process of its own; nothing above imports it but the CLI.

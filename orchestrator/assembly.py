@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import sqlalchemy
@@ -54,11 +54,10 @@ class Assembly:
     upload_roots: Mapping[str, str]
     _engine_settings: EngineSettings
 
-    def engine(self) -> Engine:
-        """An engine over these parts, not started yet."""
-        return Engine(
-            self.store, self.backends, self.filesystems, load_bundle, self._engine_settings
-        )
+    def engine(self, capacity: int = 0) -> Engine:
+        """An engine over these parts, not started yet; with a capacity it looks for work itself."""
+        settings = replace(self._engine_settings, capacity=capacity)
+        return Engine(self.store, self.backends, self.filesystems, load_bundle, settings)
 
     def find(self, id_prefix: str) -> WorkflowRecord:
         """The root workflow whose id starts so. Raises NotFound; NotAllowed when several do."""

@@ -21,7 +21,18 @@ import structlog
 import typer
 
 from orchestrator import errors
-from orchestrator.cli import abort, config, inputs, local_aws, logs, resume, run, status
+from orchestrator.cli import (
+    abort,
+    config,
+    inputs,
+    local_aws,
+    logs,
+    release,
+    resume,
+    run,
+    server,
+    status,
+)
 
 app = typer.Typer(
     name="orchestrator",
@@ -35,8 +46,10 @@ app.command("run")(run.run)
 app.command("resume")(resume.resume)
 app.command("status")(status.status)
 app.command("abort")(abort.abort)
+app.command("release")(release.release)
 app.command("logs")(logs.logs)
 app.command("inputs")(inputs.inputs)
+app.command("server")(server.server)
 app.add_typer(config.app, name="config")
 app.add_typer(local_aws.app, name="local-aws")
 

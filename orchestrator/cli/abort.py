@@ -10,6 +10,7 @@ import typer
 from orchestrator import errors
 from orchestrator.cli import options
 from orchestrator.model import states
+from orchestrator.model.states import WorkflowState
 
 
 def abort(
@@ -26,6 +27,11 @@ def abort(
         record = made.find(workflow_id)
         if states.is_terminal(record.state):
             raise errors.NotAllowed(f"workflow {record.id} is {record.state} already")
+        if made.store.leave_hold(record.id, WorkflowState.ABORTED):
+            if as_json:
+                print(json.dumps({"id": record.id, "status": "Aborted"}))
+            typer.echo(f"workflow {record.id} was on hold; it is aborted", err=True)
+            return
         made.store.put_command(record.id, "abort")
         held = made.store.holder(record.id) is not None
         if as_json:

@@ -331,6 +331,13 @@ class WorkflowOptions(_Keys):
     default: dict[str, Any] = Field(default_factory=dict)
 
 
+class Webservice(_Keys):
+    """`webservice`: where `orchestrator server` listens."""
+
+    interface: str
+    port: Annotated[int, Field(ge=0, le=65535)]
+
+
 class Orchestrator(_Keys):
     """`orchestrator`: which deployed environment this is; its contract, when it stands here."""
 
@@ -350,6 +357,7 @@ class Settings(_Keys):
     system: System
     call_caching: CallCaching
     workflow_options: WorkflowOptions
+    webservice: Webservice
     orchestrator: Orchestrator = Orchestrator()
 
     @property
@@ -422,6 +430,7 @@ _BLOCKS: dict[str, type[_Keys]] = {
     "system": System,
     "call-caching": CallCaching,
     "workflow-options": WorkflowOptions,
+    "webservice": Webservice,
     "orchestrator": _Orchestrator,
 }
 
@@ -449,6 +458,7 @@ class _Reader:
         if call_caching and call_caching.enabled:
             self._warn(("call-caching", "enabled"), "call caching is not there yet; calls run")
         options = self._block("workflow-options", WorkflowOptions)
+        webservice = self._block("webservice", Webservice)
         own = self._orchestrator()
         database = self._database()
         backend = self._backend(own)
@@ -459,8 +469,10 @@ class _Reader:
                 if isinstance(provider, AwsBatchProvider):
                     where = ("backend", "providers", name, "config", "filesystems", "s3", "auth")
                     self._auth(aws, provider.config.filesystems.s3.auth, where)
-        if self._defects or not (
-            aws and engine and system and call_caching and options and own and database and backend
+        if (
+            self._defects
+            or not (aws and engine and system and call_caching and options and webservice)
+            or not (own and database and backend)
         ):
             raise errors.InvalidConfig(
                 f"the configuration has {len(self._defects)} "
@@ -478,6 +490,7 @@ class _Reader:
             system=system,
             call_caching=call_caching,
             workflow_options=options,
+            webservice=webservice,
             orchestrator=own,
         )
 

@@ -20,7 +20,7 @@ import structlog
 
 from orchestrator import errors
 from orchestrator.backends.base import Backend, Change
-from orchestrator.engine import events, faultpoints
+from orchestrator.engine import events, faultpoints, poison
 from orchestrator.engine.actions import Effect, Find, Submit
 from orchestrator.engine.admission import Admission, Demand
 from orchestrator.engine.effects import Effects
@@ -29,6 +29,7 @@ from orchestrator.engine.jobs import RunSettings
 from orchestrator.engine.run import Progress, Run
 from orchestrator.engine.tenure import Heartbeat, Tenure, is_dead, this_process
 from orchestrator.filesystems.base import Filesystems
+from orchestrator.model import states
 from orchestrator.model.records import Record, WorkflowRecord
 from orchestrator.model.states import WorkflowState
 from orchestrator.store.base import Lease, Store
@@ -49,9 +50,20 @@ class EngineSettings:
     command_poll_seconds: float = 2.0
     capacity: int = 0  # workflows at once that it claims by itself
     claim_poll_seconds: float = 2.0
+    # While nothing runs it looks ever more rarely, down to this: a database may sleep meanwhile.
+    # `poke` makes it look at once.
+    claim_poll_longest_seconds: float = 2.0
     admission: Admission = field(default_factory=Admission)
     workers: int = 16
     read_limit_bytes: int = 128 * 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`problem` None: it works. `workflows`: how many are running here."""
+
+    problem: str | None
+    workflows: int
 
 
 @dataclass(slots=True)
@@ -93,11 +105,14 @@ class Engine:
         self._over: dict[str, WorkflowRecord | errors.OrchestratorError] = {}
         self._progress: dict[str, Progress] = {}
         self._changed = threading.Condition()
+        self._broken: errors.OrchestratorError | None = None  # why its thread has ended
         self._stopping = threading.Event()
         self._turned_at = time.monotonic()
         self._commands_at = 0.0
         self._claims_at = 0.0
+        self._claim_pause = settings.claim_poll_seconds
         self._claiming = False
+        self._store_problem: str | None = None
         self._heartbeat = Heartbeat(
             store,
             settings.lease_seconds,
@@ -112,7 +127,7 @@ class Engine:
             workers=settings.workers,
             read_limit_bytes=settings.read_limit_bytes,
         )
-        self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     # --- what others ask
 
@@ -145,26 +160,60 @@ class Engine:
     def poke(self) -> None:
         """Look for commands and for work now."""
         self._commands_at = self._claims_at = 0.0
+        self._claim_pause = self._settings.claim_poll_seconds
         self._queue.put(events.Poke())
 
     def progress(self, root_id: str) -> Progress | None:
         """How a workflow stands; None before it is opened."""
         return self._progress.get(root_id)
 
+    @property
+    def workflows(self) -> list[str]:
+        """The root ids of those that run here."""
+        return list(self._active)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
+    def health(self) -> Health:
+        """How the engine itself is. Asks nobody: a database that sleeps is left alone."""
+        stalled = time.monotonic() - self._turned_at
+        problem = self._store_problem
+        if not self.is_alive:
+            problem = "the engine's thread has ended"
+        elif stalled > self._settings.lease_seconds / 2:
+            problem = f"the engine has been at one turn for {stalled:.0f} s"
+        return Health(problem, len(self._active))
+
     def wait(self, root_id: str, timeout: float | None = None) -> WorkflowRecord | None:
         """The workflow once it is over and committed; None when the time is up first.
 
         Raises the error for which the engine let go of it: `LeaseLost`, a document that cannot be
-        loaded, a fault of the engine's own.
+        loaded, a fault of the engine's own; and what ended the engine itself.
         """
         with self._changed:
-            self._changed.wait_for(lambda: root_id in self._over, timeout)
-            end = self._over.get(root_id)
+            self._changed.wait_for(lambda: root_id in self._over or self._broken, timeout)
+            end = self._over.get(root_id, self._broken)
         if isinstance(end, errors.OrchestratorError):
             raise end
         return end
 
     # --- the loop
+
+    def _run(self) -> None:
+        try:
+            self._loop()
+        except BaseException as error:
+            _log.exception("the engine broke")
+            with self._changed:
+                self._broken = errors.OrchestratorError(
+                    f"the engine broke: {type(error).__name__}: {error}",
+                    hint="its workflows stand where they were committed and their jobs run on; "
+                    "start it again, or `orchestrator resume` a workflow",
+                )
+                self._changed.notify_all()
 
     def _loop(self) -> None:
         busy = False
@@ -191,7 +240,7 @@ class Engine:
         if self._active:
             due.append(self._commands_at + self._settings.command_poll_seconds - now)
         if self._settings.capacity > len(self._active) + len(self._tenures):
-            due.append(self._claims_at + self._settings.claim_poll_seconds - now)
+            due.append(self._claims_at + self._claim_pause - now)
         for root_id, active in self._active.items():
             wake = active.run.wake_at()
             if wake is not None:
@@ -289,9 +338,11 @@ class Engine:
                 return
             except (errors.StoreUnavailable, errors.TryLater) as error:
                 _log.warning("not committed; trying again", reason=error.message)
+                self._store_problem = error.message
                 active.commit_at = now + 2.0
                 return
             active.records = []
+            self._store_problem = None
         effects, active.effects = active.effects, []
         for effect in effects:
             match effect:
@@ -328,9 +379,9 @@ class Engine:
             self._over[root_id] = error
             self._changed.notify_all()
 
-    def _release(self, lease: Lease) -> None:
+    def _release(self, lease: Lease, *, broken: bool = False) -> None:
         try:
-            self._store.release(lease)
+            self._store.release(lease, broken=broken)
             faultpoints.reach(Step.RELEASED)
         except errors.OrchestratorError as error:
             _log.warning("a lease was not given back; it runs out", reason=error.message)
@@ -354,15 +405,18 @@ class Engine:
                         f"a fault in the orchestrator: {type(error).__name__}: {error}",
                         hint=f"its jobs run on; `orchestrator resume {root_id}` tries again",
                     ),
+                    broken=True,
                 )
 
-    def _let_go(self, root_id: str, error: errors.OrchestratorError) -> None:
+    def _let_go(
+        self, root_id: str, error: errors.OrchestratorError, *, broken: bool = False
+    ) -> None:
         """Drop a run, and give its lease back."""
         active = self._active.get(root_id)
         tenure = active.tenure if active else self._tenures.get(root_id)
         self._drop(root_id, error)
         if tenure is not None:
-            self._release(tenure.lease)
+            self._release(tenure.lease, broken=broken)
 
     # --- events
 
@@ -370,6 +424,13 @@ class Engine:
         match event:
             case events.Opened():
                 self._opened(event)
+            case events.Ended(lease, root) if root.id in self._tenures:
+                del self._tenures[root.id]
+                self._heartbeat.remove(root.id)
+                self._release(lease)
+                with self._changed:
+                    self._over[root.id] = root
+                    self._changed.notify_all()
             case events.OpenFailed(lease, _, error):
                 self._let_go(lease.root_id, error)
             case events.Changed(backend, changes):
@@ -378,9 +439,20 @@ class Engine:
                 self._drop(root_id, errors.LeaseLost("another server has taken this workflow over"))
             case events.Claimed(leases, at):
                 self._claiming = False
+                busy = leases or self._active or self._tenures
+                self._claim_pause = (
+                    self._settings.claim_poll_seconds
+                    if busy
+                    else min(2 * self._claim_pause, self._settings.claim_poll_longest_seconds)
+                )
                 for lease in leases:
-                    self.adopt(lease, at)
-            case events.Poke() | events.Lost():  # lost after it was given back: nothing to lose
+                    with self._changed:  # whoever waits for it does not notice
+                        if lease.root_id in self._active or lease.root_id in self._tenures:
+                            # Its time had run out while the store was away: nobody else has taken
+                            # it, but what is held here is of an epoch that is over.
+                            self._drop(lease.root_id, errors.LeaseLost("taken anew"))
+                        self.adopt(lease, at)
+            case events.Poke() | events.Lost() | events.Ended():  # of what was given back already
                 pass
             case _:
                 active = self._active.get(event.root_id)
@@ -430,18 +502,6 @@ class Engine:
         if tenure is None:
             return
         backend = root.backend or self._settings.default_backend
-        if root.state not in (
-            WorkflowState.SUBMITTED,
-            WorkflowState.RUNNING,
-            WorkflowState.ABORTING,
-        ):
-            del self._tenures[root.id]
-            self._heartbeat.remove(root.id)
-            self._release(event.lease)
-            with self._changed:
-                self._over[root.id] = root
-                self._changed.notify_all()
-            return
         if backend not in self._backends:
             raise errors.BackendUnavailable(
                 f"workflow {root.id} works on backend {backend!r}, which is not configured here",
@@ -465,6 +525,12 @@ class Engine:
         journal = None
         try:
             journal = self._store.journal(lease)
+            if poison.is_poisoned(lease):
+                self._store.write(lease, poison.end(journal, self._backends, self._clock()))
+                return events.Ended(lease, self._store.workflow(lease.root_id))
+            root = journal.workflows[0]
+            if states.is_terminal(root.state) or root.state is WorkflowState.ON_HOLD:
+                return events.Ended(lease, root)
             document = self._load(self._store.bundle(journal.workflows[0].bundle))
         except errors.OrchestratorError as error:
             return events.OpenFailed(lease, journal, error)
@@ -483,7 +549,9 @@ class Engine:
         try:
             dead = [holder for holder in self._store.holders() if is_dead(holder)]
             leases = self._store.claim(owner, seconds, limit, dead_owners=dead)
+            self._store_problem = None
         except errors.OrchestratorError as error:
+            self._store_problem = error.message
             _log.warning("no work could be claimed", reason=error.message)
         return events.Claimed(leases, at)
 
@@ -500,7 +568,7 @@ class Engine:
 
 def _root_of(event: events.Event) -> str | None:
     match event:
-        case events.Opened(lease) | events.OpenFailed(lease):
+        case events.Opened(lease) | events.Ended(lease) | events.OpenFailed(lease):
             return lease.root_id
         case events.Changed() | events.Claimed() | events.Poke():
             return None
