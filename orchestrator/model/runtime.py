@@ -136,16 +136,12 @@ class RuntimeAttributes:
         )
 
 
-def of_task(
-    section: Mapping[str, Any],
-    overrides: Mapping[str, Any] | None = None,
-    hints: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+def of_task(section: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """What a task asks for, in one map: an override hides the same attribute of the object `aws`,
     which hides that of its section, under whichever of its names."""
-    overrides, hints = overrides or {}, hints or {}
+    own = section.get(_PLATFORM)
     merged: dict[str, Any] = {}
-    for layer in (overrides, *(_platform(s) for s in (section, hints)), section, hints):
+    for layer in (overrides, own if isinstance(own, Mapping) else {}, section):
         known = {_canonical(name) for name in merged}
         for name, value in layer.items():
             if name not in PLATFORMS and _canonical(name) not in known and value is not None:
@@ -217,11 +213,6 @@ def advice(names: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 def _canonical(name: str) -> str:
     return _CANONICAL.get(name, name)
-
-
-def _platform(section: Mapping[str, Any]) -> Mapping[str, Any]:
-    own = section.get(_PLATFORM)
-    return own if isinstance(own, Mapping) else {}
 
 
 def _named(layer: Mapping[str, Any], findings: list[tuple[str, errors.Finding]]) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from WDL.runtime import _workflow_state as _state
 
 from orchestrator import errors
 from orchestrator.wdl import diagnostics
+from orchestrator.wdl import miniwdl_hints as miniwdl_hints  # changes the parser when imported
 from orchestrator.wdl.facts import NeedFacts, Want
 
 TESTED = "1.16"

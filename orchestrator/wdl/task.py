@@ -16,6 +16,7 @@ from typing import Any
 from WDL import Tree, Value
 
 from orchestrator import errors
+from orchestrator.model import runtime
 from orchestrator.model.job import InlineFile, InputFile, OutputPlan, WorkDir
 from orchestrator.model.manifest import Manifest
 from orchestrator.wdl import miniwdl_private, outputs
@@ -255,15 +256,15 @@ class _Preparation:
         return self._localizer.add(uri, directory, decl.name)
 
     def _runtime(self, overrides: dict[str, Any]) -> dict[str, Any]:
-        runtime: dict[str, Any] = {}
+        section: dict[str, Any] = {}
         for name, expression in self._compiled.task.runtime.items():
             value = self._evaluate(
                 expression,
                 lambda expression=expression: expression.eval(self._env, self._library),
             )
             if value is not None:
-                runtime[name] = value.json
-        return {**runtime, **overrides}
+                section[name] = value.json
+        return runtime.of_task(section, overrides)
 
     def _placeholder(self, part: Any) -> Any:
         value = self._evaluate(part, lambda: part.eval(self._env, self._library))

@@ -259,20 +259,13 @@ def test_layers_of_a_task_from_the_override_to_the_section() -> None:
         "gcp": {"cpu": 9},
         "zones": None,
     }
-    merged = runtime.of_task(section, {"cpu": 3, "container": "override"}, {"logGroupName": "l"})
+    merged = runtime.of_task(section, {"cpu": 3, "container": "override"})
     assert merged == {
         "cpu": 3,
         "memory": "2 GB",
         "container": "override",
         "queueArn": "q",
-        "logGroupName": "l",
     }
-
-
-def test_the_aws_object_of_hints_counts_and_the_sections_counts_more() -> None:
-    hints = {"aws": {"cpu": 5, "jobTimeout": 60}}
-    assert runtime.of_task({"cpu": 1}, None, hints) == {"cpu": 5, "jobTimeout": 60}
-    assert runtime.of_task({"aws": {"cpu": 2}}, None, hints)["cpu"] == 2
 
 
 def test_what_is_effective_is_told_whole() -> None:
