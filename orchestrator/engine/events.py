@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator import errors
 from orchestrator.backends.base import Change
-from orchestrator.model.records import FactRecord
+from orchestrator.model.records import FactRecord, WorkflowRecord
 from orchestrator.store.base import Journal, Lease
 from orchestrator.wdl.document import Document
 from orchestrator.wdl.facts import Want
@@ -28,6 +28,14 @@ class Opened:
     lease: Lease
     journal: Journal
     document: Document
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """It is not run: it is over, or had to be ended."""
+
+    lease: Lease
+    workflow: WorkflowRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +146,7 @@ class Poke:
 Event = (
     Claimed
     | Opened
+    | Ended
     | OpenFailed
     | FactsFetched
     | ObjectsWritten

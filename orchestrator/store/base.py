@@ -25,10 +25,10 @@ PROBATION_SECONDS = 120.0
 class Lease:
     """The right to write to one root workflow, until it is lost. Every claim raises the epoch.
 
-    `deaths`: how many holders in a row, up to this claim, let the lease run out, or were known to
-    be dead. A lease that was given back is no death. The count begins anew when the workflow gets
-    on (a call of it ends), when a holder lives with it for `PROBATION_SECONDS`, and when somebody
-    asks for it by its id.
+    `deaths`: how many holders in a row, up to this claim, let the lease run out, were known to be
+    dead, or broke on it. A lease that was given back is no death. The count begins anew when the
+    workflow gets on (a call of it ends), when a holder lives with it for `PROBATION_SECONDS`, and
+    when somebody asks for it by its id.
     """
 
     root_id: str
@@ -106,8 +106,8 @@ class Store(Protocol):
     def renew(self, leases: Iterable[Lease], lease_seconds: float) -> Sequence[Lease]:
         """Extend leases; the answer lists those that are lost."""
 
-    def release(self, lease: Lease) -> None:
-        """Give a lease back."""
+    def release(self, lease: Lease, *, broken: bool = False) -> None:
+        """Give a lease back. `broken`: its holder broke on it, which counts as a death."""
 
     def journal(self, lease: Lease) -> Journal:
         """Everything of the lease's root workflow."""

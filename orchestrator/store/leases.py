@@ -129,10 +129,12 @@ def renew(
     return tuple(lease for lease in leases if lease.root_id not in kept)
 
 
-def release(connection: sa.Connection, lease: Lease) -> None:
+def release(connection: sa.Connection, lease: Lease, broken: bool) -> None:
     """Let it go; nothing happens when it is lost already."""
     connection.execute(
-        sa.update(schema.lease).where(_is(lease)).values(owner=None, expires_at=None)
+        sa.update(schema.lease)
+        .where(_is(lease))
+        .values(owner=None, expires_at=None, deaths=_lease.deaths + int(broken))
     )
 
 

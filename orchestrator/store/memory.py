@@ -169,10 +169,11 @@ class MemoryStore(Store):
                     lost.append(lease)
         return tuple(lost)
 
-    def release(self, lease: Lease) -> None:
+    def release(self, lease: Lease, *, broken: bool = False) -> None:
         with self._lock:
             if root := self._held(lease):
                 root.owner = None
+                root.deaths += broken
 
     def journal(self, lease: Lease) -> Journal:
         with self._lock:

@@ -191,8 +191,8 @@ class SqlStore(Store):
             lambda connection, _: leases.renew(connection, self._now(), held, lease_seconds)
         )
 
-    def release(self, lease: Lease) -> None:
-        self._database.write(lambda connection, _: leases.release(connection, lease))
+    def release(self, lease: Lease, *, broken: bool = False) -> None:
+        self._database.write(lambda connection, _: leases.release(connection, lease, broken))
 
     # Under a lease
 

@@ -341,6 +341,14 @@ class TestDeaths:
             assert lease.deaths == 0
             store.release(lease)
 
+    def test_a_lease_given_back_because_its_holder_broke_is_one(self, store: Store) -> None:
+        store.create(root())
+        for deaths in range(4):
+            [lease] = store.claim("s", 60, 1)
+            assert lease.deaths == deaths
+            store.release(lease, broken=True)
+            store.release(lease, broken=True)  # not its any more
+
     def test_stay_when_the_next_one_gives_it_back(
         self, store: Store, dies: Callable[[str], dict[str, int]]
     ) -> None:
