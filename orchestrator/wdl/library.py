@@ -102,6 +102,8 @@ class Library(StdLib.Base):
         self._at = _At(self)
         self._div = _Division()
         self._replace("_rem", _remainder)
+        self._replace("round", _rounded)
+        self.transpose = _Transpose()
         self._replace("sep", _sep)
         self._replace("sub", self._substitute)
         _bound_growth(self)
@@ -370,7 +372,7 @@ class _At(StdLib._At):
             index = {k.value: v for k, v in values.value}
             values.__dict__["_orchestrator_index"] = (values.value, index)
         if key.value not in index:
-            raise WdlError.OutOfBounds(expr.arguments[1], f"the map has no key {key}")
+            raise WdlError.OutOfBounds(expr.arguments[1], f"the map has no key {key.json!r}")
         return index[key.value]
 
 
@@ -392,6 +394,20 @@ def _remainder(left: Any, right: Any) -> Any:
     if right.value == 0:
         raise ValueError("division by zero")
     return Value.Int(int(math.copysign(1, left.value)) * (abs(left.value) % abs(right.value)))
+
+
+def _rounded(number: Any) -> Any:
+    """Half up, as WDL says: `round(-1.5)` is -1. (`floor(x + 0.5)` would make 1 of what is just
+    below a half.)"""
+    below = math.floor(number.value)
+    return Value.Int(below + 1 if number.value - below >= 0.5 else below)
+
+
+class _Transpose(StdLib._Transpose):
+    def _call_eager(self, expr: Any, arguments: list[Any]) -> Any:
+        if not arguments[0].value:  # `[]`, whose type tells nothing
+            return arguments[0]
+        return super()._call_eager(expr, arguments)
 
 
 def _sep(separator: Any, texts: Any) -> Any:
