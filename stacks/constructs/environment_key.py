@@ -1,0 +1,71 @@
+"""The KMS key of an environment, for those who want one of their own."""
+
+from __future__ import annotations
+
+from aws_cdk import RemovalPolicy, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from constructs import Construct
+
+_SERVICES = ("cloudwatch", "events", "sns")
+
+
+def find(
+    scope: Construct, id: str, *, kms_key: str, removal_policy: RemovalPolicy
+) -> kms.IKey | None:
+    """None for AWS's own keys; else the key that is there, or one made here.
+
+    One that is made here is rotated every year. Its policy lets in what AWS does on the account's
+    behalf: Auto Scaling starts hosts with encrypted disks (without that they end as they start),
+    and EventBridge and CloudWatch write to encrypted topics, which they cannot with AWS's own key.
+    """
+    if kms_key == "aws":
+        return None
+    if kms_key != "create":
+        return kms.Key.from_key_arn(scope, id, kms_key)
+    stack = Stack.of(scope)
+    key = kms.Key(
+        scope,
+        id,
+        description=f"Data of {stack.stack_name}",
+        enable_key_rotation=True,
+        removal_policy=removal_policy,
+    )
+    auto_scaling = iam.ArnPrincipal(
+        f"arn:{stack.partition}:iam::{stack.account}:role/aws-service-role/"
+        "autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
+    )
+    # EC2 User Guide, "Required AWS KMS key policy for use with encrypted volumes".
+    key.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="AutoScalingStartsHosts",
+            principals=[auto_scaling],
+            actions=[
+                "kms:Decrypt",
+                "kms:DescribeKey",
+                "kms:Encrypt",
+                "kms:GenerateDataKey*",
+                "kms:ReEncrypt*",
+            ],
+            resources=["*"],
+        )
+    )
+    key.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="AutoScalingGivesDisksTheKey",
+            principals=[auto_scaling],
+            actions=["kms:CreateGrant"],
+            resources=["*"],
+            conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}},
+        )
+    )
+    key.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="NotificationsAreEncrypted",
+            principals=[iam.ServicePrincipal(f"{name}.amazonaws.com") for name in _SERVICES],
+            actions=["kms:Decrypt", "kms:GenerateDataKey*"],
+            resources=["*"],
+            conditions={"StringEquals": {"aws:SourceAccount": stack.account}},
+        )
+    )
+    return key
