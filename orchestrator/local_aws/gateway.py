@@ -32,6 +32,8 @@ from orchestrator.local_aws import answers, calls, faults, postgres
 from orchestrator.local_aws.cloudformation.api import CloudFormation
 from orchestrator.local_aws.loopback import Loopback
 from orchestrator.local_aws.moto_patches import batch as batch_patch
+from orchestrator.local_aws.moto_patches import ecr as ecr_patch
+from orchestrator.local_aws.moto_patches import events as events_patch
 from orchestrator.local_aws.moto_patches import rds as rds_patch
 from orchestrator.local_aws.moto_patches import s3 as s3_patch
 
@@ -153,6 +155,10 @@ class Gateway:
             case "batch":
                 batch_patch.apply()
                 self._install_batch()
+            case "ecr":
+                ecr_patch.apply()
+            case "events":
+                events_patch.apply()
             case "rds":
                 rds_patch.apply(self._databases)
             case "s3":

@@ -12,6 +12,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+_Principal = tuple[str, frozenset[str]]
+"""Under which key a policy names it, and the names that mean it."""
+
 
 class Decision(enum.Enum):
     """Whether the policy allows, denies, or says nothing."""
@@ -31,11 +34,17 @@ def decide(
     action: str,
     resource: str,
     context: Mapping[str, str],
+    *,
+    service: str | None = None,
 ) -> Decision:
-    """One request of the account's root. A key that is not in `context` is absent."""
+    """One request of the account's root, or of an AWS `service` (`events.amazonaws.com`).
+
+    A key that is not in `context` is absent.
+    """
+    principal = _account(account) if service is None else ("Service", frozenset({"*", service}))
     decision = Decision.NEUTRAL
     for statement in _listed(document.get("Statement", [])):
-        if not _applies(statement, account, action, resource, context):
+        if not _applies(statement, principal, action, resource, context):
             continue
         if statement["Effect"] == "Deny":
             return Decision.DENIED
@@ -45,29 +54,33 @@ def decide(
 
 def _applies(
     statement: Mapping[str, Any],
-    account: str,
+    principal: _Principal,
     action: str,
     resource: str,
     context: Mapping[str, str],
 ) -> bool:
     return (
-        _principal(statement, account)
+        _principal(statement, principal)
         and _matches(statement, "Action", action, ignore_case=True)
         and _matches(statement, "Resource", resource, ignore_case=False)
         and _conditions(statement.get("Condition", {}), context)
     )
 
 
-def _principal(statement: Mapping[str, Any], account: str) -> bool:
-    ours = {"*", account, f"arn:aws:iam::{account}:root"}
+def _account(account: str) -> _Principal:
+    return "AWS", frozenset({"*", account, f"arn:aws:iam::{account}:root"})
+
+
+def _principal(statement: Mapping[str, Any], principal: _Principal) -> bool:
+    kind, ours = principal
     if "NotPrincipal" in statement:
-        return not _named(statement["NotPrincipal"]) & ours
-    return bool(_named(statement.get("Principal", "*")) & ours)
+        return not _named(statement["NotPrincipal"], kind) & ours
+    return bool(_named(statement.get("Principal", "*"), kind) & ours)
 
 
-def _named(principal: Any) -> set[str]:
+def _named(principal: Any, kind: str) -> set[str]:
     if isinstance(principal, Mapping):
-        return set(_listed(principal.get("AWS", [])))
+        return set(_listed(principal.get(kind, [])))
     return set(_listed(principal))
 
 

@@ -26,6 +26,8 @@ The modules:
     retry.py          retryStrategy, evaluateOnExit
     environment.py    a job's environment variables
     logs.py           log streams
+    detail.py         a job as DescribeJobs and events show it
+    notices.py        events of state changes and blocked queues
     runners/          processes or containers
     installing.py     the patching; leftovers of a killed server
 

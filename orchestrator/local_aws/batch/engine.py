@@ -9,6 +9,7 @@ More than 400 lines because all of it changes one state under that lock.
 from __future__ import annotations
 
 import contextlib
+import functools
 import heapq
 import itertools
 import logging
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 
 from moto.batch.models import BatchBackend
 
-from orchestrator.local_aws.batch import environment, infrastructure, logs, tags
+from orchestrator.local_aws.batch import detail, environment, infrastructure, logs, notices, tags
 from orchestrator.local_aws.batch.jobs import Attempt, Job, JobTable, Status, Submission
 from orchestrator.local_aws.batch.listing import Listing
 from orchestrator.local_aws.batch.runners.base import CannotStart, Exit, Runner, RunningTask, Task
@@ -51,13 +52,28 @@ class Limits:
 class Region:
     """The jobs of one account and region, on one state of moto's backend."""
 
-    def __init__(self, backend: BatchBackend, limits: Limits, machine: Machine) -> None:
+    def __init__(
+        self,
+        backend: BatchBackend,
+        limits: Limits,
+        machine: Machine,
+        events: notices.Notices,
+    ) -> None:
         self.account = backend.account_id
         self.name = backend.region_name
         self.backend = backend
-        self.table = JobTable(Listing(limits.list_jobs_lag_seconds))
+        self.table = JobTable(Listing(limits.list_jobs_lag_seconds), self._changed)
         self.scheduler = Scheduler(self.queue, machine)
         self.discarded = False
+        self._events = events
+
+    def _changed(self, job: Job) -> None:
+        self.note(job, notices.STATE_CHANGE)
+
+    def note(self, job: Job, kind: str) -> None:
+        """An event about a job, as it is now."""
+        made = functools.partial(detail.of_job, self.backend, job)
+        self._events.note(self.account, self.name, kind, job.arn, made)
 
     def queue(self, arn: str) -> infrastructure.Queue | None:
         return infrastructure.queue(self.backend, arn)
@@ -95,6 +111,7 @@ class Engine:
         self._timers: list[tuple[float, int, _Live, str]] = []
         self._count = itertools.count()
         self._logs = logs.Writer()
+        self._events = notices.Notices()
         self._threads: set[threading.Thread] = set()
         self._thread = threading.Thread(target=self._schedule, name="batch-scheduler", daemon=True)
         self._thread.start()
@@ -188,6 +205,7 @@ class Engine:
             for thread in threads:
                 thread.join()
         self._logs.stop()
+        self._events.stop()
 
     def abandon(self) -> None:
         """Kill every job, taking no lock: for a signal handler before the process ends."""
@@ -200,7 +218,7 @@ class Engine:
         key = (backend.account_id, backend.region_name)
         region = self._regions.get(key)
         if region is None or region.backend is not backend:
-            region = self._regions[key] = Region(backend, self._limits, self._machine)
+            region = self._regions[key] = Region(backend, self._limits, self._machine, self._events)
         return region
 
     def _notify(self) -> None:
@@ -350,7 +368,8 @@ class Engine:
         job = head.job
         if job.head_since is None:
             job.head_since = now
-        region.table.explain(job, head.reason)
+        if region.table.explain(job, head.reason):
+            region.note(job, notices.QUEUE_BLOCKED)
         code = head.reason.partition(" ")[0]
         for limit in head.queue.time_limits:
             if limit.reason.startswith(code) and now - job.head_since >= limit.seconds * 1000:

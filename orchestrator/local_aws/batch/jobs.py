@@ -7,7 +7,7 @@ child to the last one's end. Nothing here is thread-safe: the engine's lock guar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -169,6 +169,7 @@ class JobTable:
     """All jobs of one account and region."""
 
     listing: Listing
+    changed: Callable[[Job], None] = lambda job: None  # told of every status, the first included
     jobs: dict[str, Job] = field(default_factory=dict)
     next_sequence: int = 0
 
@@ -182,6 +183,8 @@ class JobTable:
                 self._add(Job(f"{job_id}:{index}", submission, self.next_sequence, parent))
                 for index in range(submission.size)
             ]
+        for job in (parent, *parent.children):
+            self.changed(job)
         return parent
 
     def _add(self, job: Job) -> Job:
@@ -210,14 +213,17 @@ class JobTable:
         elif status.terminal:
             job.stopped_at = now
         self.listing.note(job)
+        self.changed(job)
         if job.parent is not None:
             self._count(job.parent, before, status, now)
 
-    def explain(self, job: Job, reason: str) -> None:
-        """Say why a job waits."""
-        if job.status_reason != reason:
-            job.status_reason = reason
-            self.listing.note(job)
+    def explain(self, job: Job, reason: str) -> bool:
+        """Say why a job waits; whether that is news."""
+        if job.status_reason == reason:
+            return False
+        job.status_reason = reason
+        self.listing.note(job)
+        return True
 
     def _count(self, parent: Job, before: Status, after: Status, now: int) -> None:
         counts = parent.counts

@@ -13,8 +13,9 @@ from typing import Any
 
 from moto.batch.models import BatchBackend
 
-from orchestrator.local_aws.batch.engine import Engine, Region
-from orchestrator.local_aws.batch.jobs import Attempt, Job, Status
+from orchestrator.local_aws.batch import detail
+from orchestrator.local_aws.batch.engine import Engine
+from orchestrator.local_aws.batch.jobs import Status
 from orchestrator.local_aws.batch.listing import Row
 from orchestrator.local_aws.batch.refusals import refuse, refuse_unsupported
 
@@ -42,95 +43,7 @@ def describe(engine: Engine, backend: BatchBackend, request: Mapping[str, Any]) 
     with engine.region(backend) as region:
         ids = dict.fromkeys(one.rpartition("job/")[2] for one in wanted)
         found = [region.table.jobs[one] for one in ids if one in region.table.jobs]
-        return {"jobs": [_detail(region, job) for job in found]}
-
-
-def _detail(region: Region, job: Job) -> dict[str, Any]:
-    submission = job.submission
-    detail: dict[str, Any] = {
-        "jobArn": job.arn,
-        "jobName": submission.name,
-        "jobId": job.id,
-        "jobQueue": submission.queue_arn,
-        "status": job.status.value,
-        "attempts": [_attempt(job, one) for one in job.attempts],
-        "createdAt": job.created_at,
-        "retryStrategy": dict(submission.retry_strategy),
-        "dependsOn": [],
-        "jobDefinition": submission.definition_arn,
-        "parameters": dict(submission.parameters),
-        "tags": region.backend.list_tags_for_resource(job.arn),
-        "propagateTags": submission.propagate_tags,
-        "platformCapabilities": list(submission.platform_capabilities),
-        "container": _container_detail(job),
-        "eksAttempts": [],
-        "isCancelled": job.cancelled,
-        "isTerminated": job.terminated,
-    }
-    _put_times(detail, job.status_reason, job.started_at, job.stopped_at)
-    if submission.share is not None:
-        detail["shareIdentifier"] = submission.share
-        detail["schedulingPriority"] = submission.scheduling_priority
-    if submission.timeout_seconds is not None:
-        detail["timeout"] = {"attemptDurationSeconds": submission.timeout_seconds}
-    if job.counts is not None:
-        detail["arrayProperties"] = {"statusSummary": _summary_of(job), "size": submission.size}
-    elif job.index is not None:
-        detail["arrayProperties"] = {"statusSummary": {}, "index": job.index}
-    return detail
-
-
-def _summary_of(parent: Job) -> dict[str, int]:
-    return {status.value: count for status, count in (parent.counts or {}).items()}
-
-
-def _put_times(
-    answer: dict[str, Any], reason: str, started_at: int | None, stopped_at: int | None
-) -> None:
-    if reason:
-        answer["statusReason"] = reason
-    if started_at is not None:
-        answer["startedAt"] = started_at
-    if stopped_at is not None:
-        answer["stoppedAt"] = stopped_at
-
-
-def _container_detail(job: Job) -> dict[str, Any]:
-    container = job.submission.container
-    detail: dict[str, Any] = {
-        **container.properties,
-        "image": container.image,
-        "command": list(container.command),
-        "environment": [{"name": k, "value": v} for k, v in container.environment.items()],
-        "networkInterfaces": [],
-    }
-    last = job.last_attempt
-    if last is not None:
-        detail |= _run_detail(job, last)
-    return detail
-
-
-def _run_detail(job: Job, attempt: Attempt) -> dict[str, Any]:
-    submission = job.submission
-    place = f"arn:aws:ecs:{submission.region}:{submission.account}"
-    cluster = attempt.environment_name
-    detail: dict[str, Any] = {
-        "containerInstanceArn": f"{place}:container-instance/{cluster}/this-machine",
-        "taskArn": f"{place}:task/{cluster}/{attempt.task_id}",
-    }
-    if attempt.started_at is not None:
-        detail["logStreamName"] = attempt.log_stream
-    if attempt.exit_code is not None:
-        detail["exitCode"] = attempt.exit_code
-    if attempt.reason:
-        detail["reason"] = attempt.reason
-    return detail
-
-
-def _attempt(job: Job, attempt: Attempt) -> dict[str, Any]:
-    detail: dict[str, Any] = {"container": {**_run_detail(job, attempt), "networkInterfaces": []}}
-    _put_times(detail, attempt.status_reason, attempt.started_at, attempt.stopped_at)
-    return detail
+        return {"jobs": [detail.of_job(region.backend, job) for job in found]}
 
 
 # -- ListJobs
@@ -233,7 +146,7 @@ def _summary(row: Row) -> dict[str, Any]:
         "status": str(row.status),
         "jobDefinition": submission.definition_arn,
     }
-    _put_times(summary, row.status_reason, row.started_at, row.stopped_at)
+    detail.put_times(summary, row.status_reason, row.started_at, row.stopped_at)
     container: dict[str, Any] = {}
     if row.exit_code is not None:
         container["exitCode"] = row.exit_code

@@ -162,6 +162,7 @@ class Engine:
             properties = _evaluated(declaration, scope)
             kind = resources.find(declaration.type)
             kind.check(properties)
+            kind.check_update_policy(declaration.update_policy)
             request = self._request(stack, plan.tags, declaration, properties)
             made = self._make(kind, self._resolved(request))
         resource = _resource(declaration, properties, made, plan.template)
@@ -197,6 +198,7 @@ class Engine:
             if same and (dict(stack.tags) == dict(plan.tags) or not kind.updatable):
                 return _Step("same", _redeclared(old, declaration, plan.template), old)
             kind.check(properties)
+            kind.check_update_policy(declaration.update_policy)
             replaces = old.type != declaration.type or kind.replaces(old.properties, properties)
             if replaces:
                 self._check_name_is_free(kind, old, properties)
@@ -341,6 +343,7 @@ class Engine:
             physical_id=old.physical_id if old else "",
             old=old.properties if old else None,
             old_stack_tags=stack.tags,
+            update_policy=declaration.update_policy,
         )
 
     def _resolved(self, request: Request) -> Request:

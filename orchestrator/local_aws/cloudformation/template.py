@@ -38,6 +38,7 @@ _RESOURCE_KEYS = frozenset(
         "Metadata",
         "Properties",
         "Type",
+        "UpdatePolicy",
         "UpdateReplacePolicy",
     }
 )
@@ -56,6 +57,7 @@ class Declaration:
     depends_on: frozenset[str]
     deletion_policy: str
     update_replace_policy: str
+    update_policy: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,9 @@ def _declaration(name: str, value: Any, all_resources: Mapping[str, Any]) -> Dec
     missing = sorted(set(depends_on) - all_resources.keys())
     if missing:
         raise _malformed(f"Unresolved resource dependencies {missing} in the Resources block")
-    if not isinstance(value.get("Properties", {}), dict):
-        raise _malformed(f"{where} Properties must be an object")
+    for key in ("Properties", "CreationPolicy", "UpdatePolicy"):
+        if not isinstance(value.get(key, {}), dict):
+            raise _malformed(f"{where} {key} must be an object")
     for key in ("DeletionPolicy", "UpdateReplacePolicy"):
         if value.get(key, "Delete") not in _POLICIES:
             raise _malformed(f"Unrecognized {key} {value[key]} for resource {name}")
@@ -145,6 +148,7 @@ def _declaration(name: str, value: Any, all_resources: Mapping[str, Any]) -> Dec
         depends_on=frozenset(depends_on),
         deletion_policy=value.get("DeletionPolicy", default),
         update_replace_policy=value.get("UpdateReplacePolicy", default),
+        update_policy=value.get("UpdatePolicy", {}),
     )
 
 

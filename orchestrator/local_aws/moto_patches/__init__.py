@@ -26,4 +26,17 @@ def replace(owner: type, name: str, make: Callable[[Any], Any]) -> None:
         _replaced.add((owner, name))
 
 
+def add(owner: type, name: str, new: Any) -> None:
+    """Give a class what it lacks. Raises MotoChanged when moto has it by now.
+
+    What is added already is left alone.
+    """
+    if (owner, name) in _replaced:
+        return
+    if hasattr(owner, name):
+        raise MotoChanged(f"moto's {owner.__module__}.{owner.__qualname__} has {name} itself now")
+    setattr(owner, name, new)
+    _replaced.add((owner, name))
+
+
 _replaced: set[tuple[type, str]] = set()

@@ -111,5 +111,15 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     gateway.close()
 
 
+@pytest.fixture
+def deploy(cloud: Cloud) -> Iterator[Any]:
+    """Deploys (deployed.py), and in the end deletes."""
+    from tests.unit.local_aws.deployed import Deployed
+
+    deployed = Deployed(cloud)
+    yield deployed
+    deployed.delete()
+
+
 def _reset(gateway: Gateway) -> None:
     assert werkzeug.test.Client(gateway).post("/moto-api/reset").status_code == 200

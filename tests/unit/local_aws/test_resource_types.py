@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -12,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.unit.local_aws.conftest import Cloud
+from tests.unit.local_aws.deployed import Deployed, as_map, att, of, ref, tags
 
 TRUST = {
     "Version": "2012-10-17",
@@ -25,59 +25,9 @@ TRUST = {
 }
 
 
-def of(kind: str, **properties: Any) -> dict[str, Any]:
-    return {"Type": f"AWS::{kind}", "Properties": properties}
-
-
-def ref(name: str) -> dict[str, str]:
-    return {"Ref": name}
-
-
-def att(name: str, attribute: str) -> dict[str, list[str]]:
-    return {"Fn::GetAtt": [name, attribute]}
-
-
 def policy(action: str) -> dict[str, Any]:
     statement = {"Effect": "Allow", "Action": action, "Resource": "*"}
     return {"Version": "2012-10-17", "Statement": [statement]}
-
-
-def tags(**values: str) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in values.items()]
-
-
-def as_map(found: list[dict[str, str]]) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in found}
-
-
-class Deployed:
-    """A stack that must always succeed."""
-
-    def __init__(self, cloud: Cloud) -> None:
-        self.cloud = cloud
-        self.name = ""
-
-    def __call__(self, resources: dict[str, Any], **more: Any) -> None:
-        if self.name:
-            self.cloud.update(self.name, resources, **more)
-            expected = "UPDATE_COMPLETE"
-        else:
-            self.name = self.cloud.create(resources, **more)
-            expected = "CREATE_COMPLETE"
-        assert self.cloud.status(self.name) == expected, self.cloud.reasons(self.name)
-
-    def __getitem__(self, logical: str) -> str:
-        return self.cloud.physical(self.name, logical)
-
-
-@pytest.fixture
-def deploy(cloud: Cloud) -> Iterator[Deployed]:
-    """Deploys, and in the end deletes: what it made must be deletable."""
-    deployed = Deployed(cloud)
-    yield deployed
-    stack = cloud.stack(deployed.name)["StackId"]
-    cloud.delete(deployed.name)
-    assert cloud.status(stack) == "DELETE_COMPLETE", cloud.reasons(stack)
 
 
 NETWORK: dict[str, Any] = {

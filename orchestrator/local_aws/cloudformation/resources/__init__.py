@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from orchestrator.local_aws.cloudformation.errors import ResourceFailed
 from orchestrator.local_aws.cloudformation.resources import (
+    autoscaling,
     batch,
+    budgets,
+    cloudwatch,
     ec2_compute,
     ec2_network,
     ec2_security,
     ecr,
+    events,
     iam,
     kms,
     logs,
@@ -16,16 +20,22 @@ from orchestrator.local_aws.cloudformation.resources import (
     rds,
     s3,
     secretsmanager,
+    sns,
+    sqs,
     ssm,
 )
 from orchestrator.local_aws.cloudformation.resources.base import ResourceType
 
 _MODULES = (
+    autoscaling,
     batch,
+    budgets,
+    cloudwatch,
     ec2_compute,
     ec2_network,
     ec2_security,
     ecr,
+    events,
     iam,
     kms,
     logs,
@@ -33,6 +43,8 @@ _MODULES = (
     rds,
     s3,
     secretsmanager,
+    sns,
+    sqs,
     ssm,
 )
 TYPES: dict[str, ResourceType] = {kind.type: kind for module in _MODULES for kind in module.TYPES}

@@ -41,6 +41,7 @@ class Request:
     physical_id: str = ""
     old: Properties | None = None
     old_stack_tags: Mapping[str, str] = field(default_factory=dict)
+    update_policy: Mapping[str, Any] = field(default_factory=dict)
     begun: list[str] = field(default_factory=list)
     """A create of several calls puts the physical id here after the first: a later call may fail,
     then `delete` is called with it."""
@@ -101,6 +102,8 @@ class ResourceType(ABC):
     """Properties whose change replaces the resource, as AWS documents it."""
     unchangeable: ClassVar[frozenset[str]] = frozenset()
     """Properties that are known, whose change is not supported here."""
+    update_policies: ClassVar[frozenset[str]] = frozenset()
+    """Members of UpdatePolicy that it can follow."""
     snapshots: ClassVar[bool] = False
     """Whether DeletionPolicy Snapshot is possible."""
 
@@ -130,6 +133,14 @@ class ResourceType(ABC):
         if unknown:
             raise ResourceFailed(
                 f"the local AWS does not support {self._these(unknown)} of {self.type}"
+            )
+
+    def check_update_policy(self, policy: Mapping[str, Any]) -> None:
+        """Raises ResourceFailed naming each member that is not followed here."""
+        unknown = sorted(policy.keys() - self.update_policies)
+        if unknown:
+            raise ResourceFailed(
+                f"the local AWS does not support UpdatePolicy {', '.join(unknown)} of {self.type}"
             )
 
     def check_change(self, old: Properties, new: Properties) -> None:

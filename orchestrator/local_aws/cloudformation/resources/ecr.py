@@ -1,4 +1,4 @@
-"""AWS::ECR: image repositories (the CDK's bootstrap stack makes one)."""
+"""AWS::ECR: image repositories (the CDK's bootstrap stack makes one), pull-through cache rules."""
 
 from __future__ import annotations
 
@@ -99,4 +99,33 @@ class Repository(ResourceType):
         return Made(name, {"Arn": found["repositoryArn"], "RepositoryUri": found["repositoryUri"]})
 
 
-TYPES: tuple[ResourceType, ...] = (Repository(),)
+class PullThroughCacheRule(ResourceType):
+    type = "AWS::ECR::PullThroughCacheRule"
+    name_property = "EcrRepositoryPrefix"
+    replacing = frozenset(
+        {
+            "CredentialArn",
+            "CustomRoleArn",
+            "EcrRepositoryPrefix",
+            "UpstreamRegistry",
+            "UpstreamRegistryUrl",
+            "UpstreamRepositoryPrefix",
+        }
+    )
+
+    def create(self, request: Request) -> Made:
+        prefix = request.get("EcrRepositoryPrefix")
+        request.client("ecr").create_pull_through_cache_rule(
+            **lower_keys(request.pick(*self.replacing))
+        )
+        return Made(prefix, {})
+
+    def delete(self, request: Request) -> None:
+        ecr = request.client("ecr")
+        try:
+            ecr.delete_pull_through_cache_rule(ecrRepositoryPrefix=request.physical_id)
+        except ecr.exceptions.PullThroughCacheRuleNotFoundException:
+            return
+
+
+TYPES: tuple[ResourceType, ...] = (PullThroughCacheRule(), Repository())
