@@ -6,10 +6,11 @@ import itertools
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import sqlalchemy
 from botocore.exceptions import BotoCoreError, ClientError
@@ -27,11 +28,12 @@ from orchestrator.filesystems.http import HttpFilesystem
 from orchestrator.filesystems.local import LocalFilesystem
 from orchestrator.filesystems.s3 import S3Filesystem
 from orchestrator.model import states
+from orchestrator.model.options import Allowed
 from orchestrator.model.records import WorkflowRecord
 from orchestrator.model.states import WorkflowState
 from orchestrator.store.base import Lease, Store
 from orchestrator.store.sql import SqlStore
-from orchestrator.wdl import document
+from orchestrator.wdl import document, imports
 from orchestrator.wdl.bundle import Bundle
 
 _LEASE_SECONDS = 60.0
@@ -45,7 +47,8 @@ _loading = threading.Lock()
 @dataclass(slots=True)
 class Assembly:
     """The parts of one orchestrator process. `upload_roots`: backend name -> where inputs on this
-    machine are uploaded to; a backend that is not there uses them as they lie."""
+    machine are uploaded to; a backend that is not there uses them as they lie. `default_options`
+    hold where a workflow's own say nothing; `allowed`: backend name -> what they may choose."""
 
     store: Store
     backends: Mapping[str, Backend]
@@ -53,6 +56,9 @@ class Assembly:
     default_backend: str
     upload_roots: Mapping[str, str]
     _engine_settings: EngineSettings
+    default_options: Mapping[str, Any] = field(default_factory=dict)
+    hog_group_option: str = "hogGroup"
+    allowed: Mapping[str, Allowed] = field(default_factory=dict)
 
     def engine(self, capacity: int = 0) -> Engine:
         """An engine over these parts, not started yet; with a capacity it looks for work itself."""
@@ -159,10 +165,14 @@ def assemble(settings: Settings, *, containers: bool = True) -> Assembly:
     runs: dict[str, RunSettings] = {}
     limits: dict[str, JobLimit] = {}
     upload_roots: dict[str, str] = {}
+    allowed: dict[str, Allowed] = {}
     for name, provider in settings.backend.providers.items():
         if isinstance(provider, AwsBatchProvider):
-            backends[name] = _aws_batch(name, provider, settings, sessions)
+            contract = _contract(name, provider, settings, sessions)
+            backends[name] = _aws_batch(name, provider, contract, settings, sessions)
             root = provider.config.root
+            roles = {contract.job_role_arn, *contract.job_role_arns}
+            allowed[name] = Allowed((contract.root,), tuple(sorted(roles)))
             upload_roots[name] = f"{root}/inputs"
         else:
             backends[name] = _local(name, provider, settings, sessions, containers)
@@ -197,28 +207,44 @@ def assemble(settings: Settings, *, containers: bool = True) -> Assembly:
             lease_seconds=_LEASE_SECONDS,
             admission=Admission(limits),
         ),
+        default_options={
+            "workflow_failure_mode": settings.workflow_options.workflow_failure_mode,
+            **settings.workflow_options.default,
+        },
+        hog_group_option=settings.system.hog_safety.workflow_option,
+        allowed=allowed,
     )
 
 
-def _aws_batch(
+def _contract(
     name: str, provider: AwsBatchProvider, settings: Settings, sessions: aws.Sessions
+) -> deployment.Deployment:
+    if settings.orchestrator.deployment is not None:
+        return settings.orchestrator.deployment
+    environment = settings.orchestrator.environment
+    if environment is None:
+        raise errors.InvalidConfig(
+            f"backend {name} does not say which deployed environment it works on",
+            place=errors.Place(str(settings.path)),
+            hint='orchestrator.environment = "<name>"; `orchestrator config render` makes '
+            "a whole configuration",
+        )
+    auth = provider.config.filesystems.s3.auth
+    return deployment.read(sessions.client("ssm", auth), environment)
+
+
+def _aws_batch(
+    name: str,
+    provider: AwsBatchProvider,
+    contract: deployment.Deployment,
+    settings: Settings,
+    sessions: aws.Sessions,
 ) -> Backend:
     from orchestrator.backends.aws_batch.backend import AwsBatchBackend
     from orchestrator.backends.aws_batch.clients import Clients
     from orchestrator.backends.aws_batch.settings import Settings as BatchSettings
 
     auth = provider.config.filesystems.s3.auth
-    contract = settings.orchestrator.deployment
-    if contract is None:
-        environment = settings.orchestrator.environment
-        if environment is None:
-            raise errors.InvalidConfig(
-                f"backend {name} does not say which deployed environment it works on",
-                place=errors.Place(str(settings.path)),
-                hint='orchestrator.environment = "<name>"; `orchestrator config render` makes '
-                "a whole configuration",
-            )
-        contract = deployment.read(sessions.client("ssm", auth), environment)
     chosen = BatchSettings(root=provider.config.root)
     clients = Clients(
         contract.region,
@@ -309,6 +335,15 @@ def _secret(arn: str, sessions: aws.Sessions, auth: str | None) -> dict[str, str
             "and may these credentials read the secret?",
         ) from None
     return document
+
+
+def fetcher(settings: Settings) -> Callable[[str], bytes]:
+    """What gets imported documents by URL: those that the settings allow, and nothing else."""
+    chosen = settings.orchestrator.imports
+    web = HttpFilesystem(
+        permit=imports.AllowList(chosen.allow).permit, public_only=not chosen.private_addresses
+    )
+    return lambda url: web.read(url, imports.LARGEST_SOURCE_BYTES)
 
 
 def load_bundle(files: Mapping[str, str]) -> document.Document:

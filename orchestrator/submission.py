@@ -19,13 +19,17 @@ from urllib.parse import unquote
 from orchestrator import errors
 from orchestrator.assembly import Assembly
 from orchestrator.filesystems.local import identity
+from orchestrator.model import options as workflow_options
+from orchestrator.model import runtime
+from orchestrator.model.attempt import below
+from orchestrator.model.options import Allowed, WorkflowOptions
 from orchestrator.model.records import WorkflowRecord
 from orchestrator.model.states import WorkflowState
+from orchestrator.wdl import attributes
 from orchestrator.wdl import inputs as wdl_inputs
 from orchestrator.wdl.document import Document
 
 _WORKERS = 16
-_OPTIONS_THAT_WORK = {"backend", "default_runtime_attributes", "workflow_failure_mode"}
 
 
 def submit(
@@ -50,12 +54,17 @@ def submit(
         values.update(content)
         bases.append(path.resolve().parent)
     values.update(wdl_inputs.parse_assignments(document, assignments))
-    _check_options(options)
-    for name in sorted(set(options) - _OPTIONS_THAT_WORK):
-        say(f"warning: the workflow option {name} has no effect here")
+    options, read = _read_options(assembly, options)
     _check_labels(labels)
-    backend = _backend(assembly, options)
+    backend = _backend(assembly, read)
+    allowed = assembly.allowed.get(backend, Allowed())
+    wrong, advice = allowed.check(read)
+    if wrong:
+        raise errors.InvalidOptions("the workflow options cannot be used", findings=wrong)
+    for warning in (*read.warnings, *advice, *_check_attributes(document)):
+        say(f"warning: {warning}")
     bound = wdl_inputs.bind(document, values)
+    _check_overrides(document, bound)
     bound = bound.with_files(_absolute(bound, bases))
     _check_files(assembly, bound)
     if upload_root := assembly.upload_roots.get(backend):
@@ -64,6 +73,8 @@ def submit(
         document.bundle.digest, {"": document.bundle.main, **document.bundle.files}
     )
     root_id = str(uuid.uuid4())
+    directory = f"{document.workflow_name}/{root_id}"
+    root = read.aws_s3_root if allowed.roots is not None else ""
     assembly.store.create(
         WorkflowRecord(
             id=root_id,
@@ -74,7 +85,7 @@ def submit(
             inputs=json.dumps(bound.json, separators=(",", ":")),
             options=json.dumps(options),
             labels=json.dumps(dict(labels)),
-            directory=f"{document.workflow_name}/{root_id}",
+            directory=below(root, directory) if root else directory,
             backend=backend,
             submitted_at=time.time(),
         )
@@ -82,8 +93,20 @@ def submit(
     return root_id
 
 
-def _backend(assembly: Assembly, options: Mapping[str, Any]) -> str:
-    name = str(options.get("backend") or assembly.default_backend)
+def _read_options(
+    assembly: Assembly, given: Mapping[str, Any]
+) -> tuple[dict[str, Any], WorkflowOptions]:
+    """The options over the configuration's, as they are kept, and what they say."""
+    options = {**assembly.default_options, **given}
+    for name in workflow_options.DIRECTORIES:
+        value = options.get(name)
+        if isinstance(value, str) and value and "://" not in value:
+            options[name] = os.path.abspath(value)  # noqa: PTH100 - resolve() follows links
+    return options, workflow_options.parse(options, hog_group_option=assembly.hog_group_option)
+
+
+def _backend(assembly: Assembly, options: WorkflowOptions) -> str:
+    name = options.backend or assembly.default_backend
     if name not in assembly.backends:
         raise errors.InvalidOptions(
             f"option backend names {name!r}, which is not configured",
@@ -92,19 +115,27 @@ def _backend(assembly: Assembly, options: Mapping[str, Any]) -> str:
     return name
 
 
-def _check_options(options: Mapping[str, Any]) -> None:
-    mode = options.get("workflow_failure_mode", "NoNewCalls")
+def _check_attributes(document: Document) -> list[errors.Finding]:
+    """Warnings about runtime attributes. Raises InvalidRuntimeAttribute for wrong literals."""
+    wrong, advice = attributes.check(document)
+    if wrong:
+        raise errors.InvalidRuntimeAttribute("runtime attributes are not valid", findings=wrong)
+    return advice
+
+
+def _check_overrides(document: Document, bound: wdl_inputs.Inputs) -> None:
+    """Runtime attributes that the inputs override."""
     findings = []
-    if mode not in ("NoNewCalls", "ContinueWhilePossible"):
-        findings.append(
-            errors.Finding(
-                f"workflow_failure_mode is {mode!r}", hint="NoNewCalls or ContinueWhilePossible"
-            )
-        )
-    if not isinstance(options.get("default_runtime_attributes", {}), dict):
-        findings.append(errors.Finding("default_runtime_attributes is not an object"))
+    for key, value in bound.json.items():
+        call, _, name = key.rpartition(".")
+        call, _, section = call.rpartition(".")
+        if section not in ("runtime", "requirements", "hints"):
+            continue
+        if call.removeprefix(f"{document.workflow_name}.") in document.task_calls:
+            for _, finding in runtime.check({name: value}):
+                findings.append(errors.Finding(f"input {key}: {finding.message}"))
     if findings:
-        raise errors.InvalidOptions("the workflow options cannot be used", findings=findings)
+        raise errors.InvalidRuntimeAttribute("runtime attributes are not valid", findings=findings)
 
 
 def _check_labels(labels: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from orchestrator import errors
 from orchestrator.backends.base import Change, Explanation, JobState
-from orchestrator.model.attempt import AttemptRef
+from orchestrator.model.attempt import AttemptRef, below
 from orchestrator.model.failures import Failure, FailureCode
 from orchestrator.model.job import JobSpec, Shape, Submission, SubmissionHandle, WorkDir
 from orchestrator.model.manifest import Manifest, OutputFile
@@ -77,7 +77,7 @@ class FakeBackend:
 
     def work_dir(self, attempt: AttemptRef) -> WorkDir:
         """`<root>/<call directory>`."""
-        uri = f"{self._root}/{attempt.call_directory}"
+        uri = below(self._root, attempt.call_directory)
         return WorkDir(
             f"/work/{attempt.token}/execution",
             uri,
@@ -86,6 +86,10 @@ class FakeBackend:
 
     def fits(self, shape: Shape) -> Failure | None:
         """Everything fits."""
+        return None
+
+    def lasting(self, shape: Shape) -> Shape | None:
+        """Its hosts are as they are."""
         return None
 
     def submit(self, submission: Submission) -> str:

@@ -25,6 +25,7 @@ from orchestrator.engine.jobs import Jobs, RunSettings
 from orchestrator.engine.outbox import Outbox
 from orchestrator.engine.steps import Steps
 from orchestrator.model import states
+from orchestrator.model.attempt import below
 from orchestrator.model.failures import Failure, FailureCode
 from orchestrator.model.records import (
     AttemptRecord,
@@ -100,7 +101,7 @@ class Run:
                 document,
                 bound,
                 self._facts,
-                scratch=f"{settings.root.rstrip('/')}/{self.root.directory}/written",
+                scratch=f"{below(settings.root, self.root.directory)}/written",
                 max_scatter_width=settings.max_scatter_width,
             ),
         )

@@ -6,13 +6,19 @@ import hashlib
 from dataclasses import dataclass
 
 
+def below(root: str, directory: str) -> str:
+    """The URI of a workflow's directory, or of one in it: `directory` itself where it is one."""
+    return directory if "://" in directory else f"{root.rstrip('/')}/{directory}"
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptRef:
     """One try of one call, named so that every room and every restart finds the same place.
 
     `directory` is the call's own workflow directory below a backend's root, without slashes at the
     ends: `<workflow>/<id>`, for a sub-workflow
-    `<workflow>/<id>/call-<name>/[shard-N/]<sub>/<sub id>`.
+    `<workflow>/<id>/call-<name>/[shard-N/]<sub>/<sub id>`. Where the option aws_s3_root puts the
+    workflow elsewhere, it is a whole URI (see `below`).
     """
 
     root_workflow_id: str

@@ -63,6 +63,48 @@ class WorkflowOptions:
     warnings: tuple[errors.Finding, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a backend lets its workflows choose. `roots`: URIs below which its jobs may write;
+    `job_roles`: the ARNs of roles that they may have. None: there is nothing to choose."""
+
+    roots: tuple[str, ...] | None = None
+    job_roles: tuple[str, ...] | None = None
+
+    def check(self, options: WorkflowOptions) -> tuple[list[errors.Finding], list[errors.Finding]]:
+        """(what is wrong, what to know) of options that this backend cannot follow."""
+        wrong, advice = [], []
+        root, role = options.aws_s3_root, options.aws_batch_job_role_arn
+        for name, given, allowed in (
+            ("aws_s3_root", root, self.roots),
+            ("aws_batch_job_role_arn", role, self.job_roles),
+        ):
+            if given and allowed is None:
+                advice.append(
+                    errors.Finding(f"the workflow option {name} has no effect on this backend")
+                )
+        if root and self.roots is not None and not _is_below(root, self.roots):
+            wrong.append(
+                errors.Finding(
+                    f"aws_s3_root is {root}, where jobs of this environment may not write",
+                    hint=f"choose a place below {' or '.join(self.roots)}",
+                )
+            )
+        if role and self.job_roles is not None and role not in self.job_roles:
+            wrong.append(
+                errors.Finding(
+                    f"aws_batch_job_role_arn is {role}, which jobs of this environment may not "
+                    "have",
+                    hint=f"allowed: {', '.join(self.job_roles) or 'none'}",
+                )
+            )
+        return wrong, advice
+
+
+def _is_below(uri: str, roots: tuple[str, ...]) -> bool:
+    return any(f"{uri}/".startswith(f"{root.rstrip('/')}/") for root in roots)
+
+
 def parse(options: Mapping[str, Any], *, hog_group_option: str = "hogGroup") -> WorkflowOptions:
     """Read all options. `hog_group_option`: `system.hog-safety.workflow-option`.
 

@@ -27,7 +27,7 @@ class WorkflowRecord:
     failures: str | None = None  # JSON: [{message, causedBy: []}]
     parent_id: str | None = None
     parent_call_id: str | None = None
-    directory: str = ""  # below the backend's root, see AttemptRef.directory
+    directory: str = ""  # below the backend's root, or a URI: see AttemptRef.directory
     backend: str = ""
     submitted_at: float = 0.0
     started_at: float | None = None

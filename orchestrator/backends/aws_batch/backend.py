@@ -31,7 +31,7 @@ from orchestrator.backends.aws_batch.poller import Poller
 from orchestrator.backends.aws_batch.settings import Settings
 from orchestrator.backends.base import Change, Explanation
 from orchestrator.deployment import Deployment, Queue
-from orchestrator.model.attempt import AttemptRef
+from orchestrator.model.attempt import AttemptRef, below
 from orchestrator.model.failures import Failure, FailureCode
 from orchestrator.model.job import (
     InputFile,
@@ -96,7 +96,7 @@ class AwsBatchBackend:
 
     def work_dir(self, attempt: AttemptRef) -> WorkDir:
         """On the worker's data disk; kept in Cromwell's layout under its AWS names."""
-        uri = f"{self._root}/{attempt.call_directory}"
+        uri = below(self._root, attempt.call_directory)
         return WorkDir(
             path=f"{self._deployment.scratch_path}/{attempt.token}/execution",
             uri=uri,

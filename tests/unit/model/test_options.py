@@ -146,3 +146,34 @@ def test_the_hog_group_may_be_another_option() -> None:
 def test_unknown_default_attributes_are_warnings() -> None:
     (warning,) = options.parse({"default_runtime_attributes": {"memroy": "2 GB"}}).warnings
     assert "memroy" in warning.message
+
+
+def test_a_root_or_a_role_that_is_not_allowed_is_an_error() -> None:
+    allowed = options.Allowed(("s3://bucket/root",), ("arn:aws:iam::123456789012:role/jobs",))
+    good = {
+        "aws_s3_root": "s3://bucket/root/team",
+        "aws_batch_job_role_arn": "arn:aws:iam::123456789012:role/jobs",
+    }
+    assert allowed.check(options.parse(good)) == ([], [])
+    wrong, _ = allowed.check(
+        options.parse(
+            {
+                "aws_s3_root": "s3://bucket/rootless",
+                "aws_batch_job_role_arn": "arn:aws:iam::123456789012:role/admin",
+            }
+        )
+    )
+    assert len(wrong) == 2
+    assert "s3://bucket/root" in wrong[0].hint
+
+
+def test_a_root_and_a_role_mean_nothing_where_there_is_none_to_choose() -> None:
+    read = options.parse(
+        {
+            "aws_s3_root": "s3://bucket/root",
+            "aws_batch_job_role_arn": "arn:aws:iam::123456789012:role/jobs",
+        }
+    )
+    wrong, advice = options.Allowed().check(read)
+    assert not wrong
+    assert len(advice) == 2

@@ -89,7 +89,6 @@ def test_a_timeout_below_what_batch_knows_is_refused() -> None:
         ("local-disk 20 SSD, /mnt/x 5 HDD", 25),
         ("local-disk", 0),
         ("/mnt/efs", 0),
-        ("/mnt/efs 10 efs", 10),
         ("20", 20),
         ("20 GiB", 20),
         ("1536 MiB", 2),
