@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Literal
 
 QueueKind = Literal["spot", "on-demand", "priority"]
+PoolName = Literal["main", "arm64", "gpu"]
+ImageKind = Literal["x86_64", "arm64", "gpu", "host"]
 
 
-def queue(environment: str, kind: QueueKind) -> str:
-    """A job queue: `dev-spot`."""
-    return f"{environment}-{kind}"
+def queue(environment: str, kind: QueueKind, pool: PoolName = "main") -> str:
+    """A job queue: `dev-spot`, `dev-spot-gpu`.
+
+    The pool is last, so that no queue of an environment has the name of another environment's.
+    """
+    return f"{environment}-{kind}" if pool == "main" else f"{environment}-{kind}-{pool}"
 
 
 def job_definition_prefix(environment: str) -> str:
@@ -23,3 +28,28 @@ def job_definition_prefix(environment: str) -> str:
 def job_log_group(environment: str) -> str:
     """The log group of all jobs."""
     return f"/orchestrator/{environment}/jobs"
+
+
+def worker_log_group(environment: str) -> str:
+    """The log group of worker hosts: the ECS agent, booting, and what they report."""
+    return f"/orchestrator/{environment}/workers"
+
+
+def host_log_group(environment: str) -> str:
+    """The log group of the orchestrator's host: the server, booting, and what it reports."""
+    return f"/orchestrator/{environment}/host"
+
+
+def event_queue(environment: str) -> str:
+    """The SQS queue that tells the orchestrator of Batch's events."""
+    return f"{environment}-batch-events"
+
+
+def published(environment: str, name: str) -> str:
+    """The SSM parameter by which one stack tells another a value that may be replaced."""
+    return f"/orchestrator/{environment}/stacks/{name}"
+
+
+def image(environment: str, kind: ImageKind) -> str:
+    """The SSM parameter with the AMI that hosts start from, where the settings give none."""
+    return f"/orchestrator/{environment}/images/{kind}"

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from aws_cdk import Stack
+from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import aws_autoscaling as autoscaling
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3_assets as s3_assets
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
-from stacks import assets
+from stacks import assets, naming
 from stacks.assets import bundle
-from stacks.constructs import boot, workflow_database
-from stacks.settings import Host
+from stacks.constructs import boot, retention
+from stacks.settings import Settings
 
 _NOT_SHIPPED = ["**/__pycache__", "**/*.pyc", "**/.*"]
+# What a boot may take before the server is waited for, and CloudFormation is told in time.
+_MARGIN_SECONDS = 120
 
 
 class OrchestratorHost(Construct):
-    """Cattle: all it knows is in the database and the bucket. A new one boots the same.
+    """A group of one. Cattle: all it knows is in the database and the bucket.
 
-    Nobody comes in from the network; people use Session Manager.
+    A host that dies is replaced; one whose server does not answer `/health` is not taken, and the
+    deployment that brought it is rolled back. Nobody comes in from the network; people use Session
+    Manager.
     """
 
     def __init__(
@@ -28,86 +35,53 @@ class OrchestratorHost(Construct):
         scope: Construct,
         id: str,
         *,
-        host: Host,
-        environment: str,
+        settings: Settings,
         contract: ssm.StringParameter,
+        image: ec2.IMachineImage,
         vpc: ec2.IVpc,
         subnets: ec2.SubnetSelection,
+        public: bool,
         role: iam.IRole,
-        database_security_group: ec2.ISecurityGroup,
-        database_secret_arn: str,
+        key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, id)
-        security_group = ec2.SecurityGroup(
+        host, environment = settings.host, settings.environment
+        stack = Stack.of(self)
+        self.security_group = ec2.SecurityGroup(
             self, "SecurityGroup", vpc=vpc, description="Orchestrator: nobody comes in"
         )
-        # In this stack, not the database's: the rule names both groups, references go one way.
-        ec2.CfnSecurityGroupIngress(
+        group = logs.LogGroup(
             self,
-            "ToDatabase",
-            description="From the orchestrator's host",
-            group_id=database_security_group.security_group_id,
-            source_security_group_id=security_group.security_group_id,
-            ip_protocol="tcp",
-            from_port=workflow_database.PORT,
-            to_port=workflow_database.PORT,
+            "Logs",
+            log_group_name=naming.host_log_group(environment),
+            retention=retention.log_days(settings.log_retention_days),
+            removal_policy=RemovalPolicy.DESTROY,
         )
         archives = {
             "lib": s3_assets.Asset(self, "Packages", path=str(bundle.find(host.architecture))),
             "app/orchestrator": self._source("orchestrator"),
             "app/config_templates": self._source("config_templates"),
         }
-        policy = iam.Policy(
-            self,
-            "Policy",
-            roles=[role],
-            statements=[
-                iam.PolicyStatement(
-                    sid="ReadOrchestrator",
-                    actions=["s3:GetObject"],
-                    resources=[
-                        a.bucket.arn_for_objects(a.s3_object_key) for a in archives.values()
-                    ],
-                ),
-                iam.PolicyStatement(
-                    sid="ReadContract",
-                    actions=["ssm:GetParameter"],
-                    resources=[contract.parameter_arn],
-                ),
-                iam.PolicyStatement(
-                    sid="ReadDatabaseSecret",
-                    actions=["secretsmanager:GetSecretValue"],
-                    resources=[database_secret_arn],
-                ),
-            ],
-        )
-        variables = {
-            "ENVIRONMENT": environment,
-            "ARCHIVES": "\n".join(
-                f"{name} {a.s3_bucket_name} {a.s3_object_key}" for name, a in archives.items()
+        files = {
+            "/opt/orchestrator/report.py": s3_assets.Asset(
+                self, "Report", path=str(assets.SCRIPTS / "host" / "report.py")
+            ),
+            "/opt/orchestrator/reporting.sh": boot.assembled(
+                self, "Reporting", "report.sh", "host/report.sh"
             ),
         }
-        instance = ec2.Instance(
+        user_data = ec2.MultipartUserData()
+        launch_template = ec2.LaunchTemplate(
             self,
-            "Instance",
-            vpc=vpc,
-            vpc_subnets=subnets,
-            security_group=security_group,
-            role=role,
+            "LaunchTemplate",
+            machine_image=image,
             instance_type=ec2.InstanceType(host.instance_type),
-            machine_image=ec2.MachineImage.latest_amazon_linux2023(
-                cpu_type=(
-                    ec2.AmazonLinuxCpuType.ARM_64
-                    if host.architecture == "arm64"
-                    else ec2.AmazonLinuxCpuType.X86_64
-                )
-            ),
-            user_data=ec2.UserData.custom(
-                boot.render(Stack.of(self), variables, "fetch.sh", "host/install.sh")
-            ),
-            # What runs on it changed: a new host, not an old one that half knows.
-            user_data_causes_replacement=True,
-            http_tokens=ec2.HttpTokens.REQUIRED,
+            role=role,
+            security_group=self.security_group,
+            associate_public_ip_address=True if public else None,
+            user_data=user_data,
+            require_imdsv2=True,
+            http_endpoint=True,
             http_put_response_hop_limit=1,
             detailed_monitoring=True,
             block_devices=[
@@ -117,14 +91,98 @@ class OrchestratorHost(Construct):
                         host.volume_gib,
                         volume_type=ec2.EbsDeviceVolumeType.GP3,
                         encrypted=True,
+                        kms_key=key,
                         delete_on_termination=True,
                     ),
                 )
             ],
         )
-        instance.node.add_dependency(policy, contract)
+        limit = Duration.minutes(host.health_minutes)
+        self.group = autoscaling.AutoScalingGroup(
+            self,
+            "Group",
+            vpc=vpc,
+            vpc_subnets=subnets,
+            launch_template=launch_template,
+            min_capacity=1,
+            max_capacity=1,
+            signals=autoscaling.Signals.wait_for_count(1, timeout=limit),
+            # The old host goes first. Jobs run on in Batch meanwhile; the new host takes over what
+            # the old one held.
+            update_policy=autoscaling.UpdatePolicy.rolling_update(
+                max_batch_size=1,
+                min_instances_in_service=0,
+                pause_time=limit,
+                wait_on_resource_signals=True,
+                suspend_processes=[
+                    autoscaling.ScalingProcess.ALARM_NOTIFICATION,
+                    autoscaling.ScalingProcess.AZ_REBALANCE,
+                    autoscaling.ScalingProcess.HEALTH_CHECK,
+                    autoscaling.ScalingProcess.REPLACE_UNHEALTHY,
+                    autoscaling.ScalingProcess.SCHEDULED_ACTIONS,
+                ],
+            ),
+        )
+        resource = self.group.node.default_child
+        assert isinstance(resource, autoscaling.CfnAutoScalingGroup)
+        variables = {
+            "ENVIRONMENT": environment,
+            "HEALTH_SECONDS": str(host.health_minutes * 60 - _MARGIN_SECONDS),
+            "LOG_GROUP": group.log_group_name,
+            "STACK": stack.stack_name,
+            "RESOURCE": stack.get_logical_id(resource),
+            "ARCHIVES": _rows(archives),
+            "FILES": _rows(files),
+        }
+        for content_type, body in (
+            (boot.CONFIG, boot.config(_FILES)),
+            (boot.SCRIPT, boot.script(stack, variables, "fetch.sh", "host/install.sh")),
+        ):
+            user_data.add_part(boot.part(content_type, body))
+        policy = iam.Policy(
+            self,
+            "Policy",
+            roles=[role],
+            statements=[
+                iam.PolicyStatement(
+                    sid="ReadOrchestrator",
+                    actions=["s3:GetObject"],
+                    resources=[
+                        asset.bucket.arn_for_objects(asset.s3_object_key)
+                        for asset in (*archives.values(), *files.values())
+                    ],
+                ),
+                iam.PolicyStatement(
+                    sid="ReadContract",
+                    actions=["ssm:GetParameter"],
+                    resources=[contract.parameter_arn],
+                ),
+                iam.PolicyStatement(
+                    sid="SayThatItIsReady",
+                    actions=["cloudformation:SignalResource"],
+                    resources=[
+                        f"arn:{stack.partition}:cloudformation:{stack.region}:{stack.account}"
+                        f":stack/{stack.stack_name}/*"
+                    ],
+                ),
+            ],
+        )
+        self.group.node.add_dependency(policy, contract, group)
 
     def _source(self, package: str) -> s3_assets.Asset:
         return s3_assets.Asset(
             self, f"Source-{package}", path=str(assets.ROOT / package), exclude=_NOT_SHIPPED
         )
+
+
+def _rows(fetched: dict[str, s3_assets.Asset]) -> str:
+    return "\n".join(f"{name} {a.s3_bucket_name} {a.s3_object_key}" for name, a in fetched.items())
+
+
+_FILES = (
+    {
+        "path": "/etc/systemd/system/orchestrator.service",
+        "content": assets.script("host/orchestrator.service"),
+    },
+    {"path": "/etc/logrotate.d/orchestrator", "content": assets.script("host/logrotate.conf")},
+)

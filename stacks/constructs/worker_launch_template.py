@@ -5,19 +5,22 @@ from __future__ import annotations
 from aws_cdk import Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
-from stacks import assets
-from stacks.constructs import boot
+from stacks import assets, naming
+from stacks.constructs import boot, ecs_agent
 from stacks.instance_types import Architecture
-from stacks.settings import Worker
+from stacks.settings import Settings
+from stacks.settings.schema import Worker
 
 
 class WorkerLaunchTemplate(Construct):
     """Encrypted disks, IMDSv2, the static tools and the data disk.
 
-    `role` is allowed to read exactly the tools of this template, by their keys.
+    `role` is allowed to read exactly the assets of this template, by their keys, and the secret
+    that hosts log in to registries with, where the settings name one.
     """
 
     def __init__(
@@ -25,38 +28,74 @@ class WorkerLaunchTemplate(Construct):
         scope: Construct,
         id: str,
         *,
-        worker: Worker,
+        settings: Settings,
         architecture: Architecture,
         role: iam.IRole,
+        key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, id)
-        stack = Stack.of(self)
+        stack, worker = Stack.of(self), settings.worker
+        secret = settings.registries.host_secret
         tools = [
             (tool, s3_assets.Asset(self, f"Tool-{tool.name}", path=str(tool.path)))
             for tool in assets.tools(architecture)
         ]
+        reporting = boot.assembled(self, "Reporting", "report.sh", "worker/report.sh")
         self.boot_policy = iam.Policy(
             self,
             "BootPolicy",
             roles=[role],
             statements=[
                 iam.PolicyStatement(
-                    sid="ReadTools",
+                    sid="ReadAssets",
                     actions=["s3:GetObject"],
-                    resources=[a.bucket.arn_for_objects(a.s3_object_key) for _, a in tools],
-                )
+                    resources=[
+                        asset.bucket.arn_for_objects(asset.s3_object_key)
+                        for asset in (*(a for _, a in tools), reporting)
+                    ],
+                ),
+                *(
+                    [
+                        iam.PolicyStatement(
+                            sid="ReadRegistrySecret",
+                            actions=["secretsmanager:GetSecretValue"],
+                            resources=[secret],
+                        )
+                    ]
+                    if secret
+                    else []
+                ),
             ],
         )
-        user_data = ec2.MultipartUserData()
         paths = {"TOOLS_PATH": worker.tools_path, "SCRATCH_PATH": worker.scratch_path}
-        # A boothook runs before Docker starts; a script part runs after.
-        disk = boot.render(stack, paths, "worker/disk.sh")
-        user_data.add_part(_part("text/cloud-boothook", disk))
         lines = (f"{t.name} {a.s3_bucket_name} {a.s3_object_key} {t.sha256}" for t, a in tools)
-        install = boot.render(
-            stack, {**paths, "TOOLS": "\n".join(lines)}, "fetch.sh", "worker/tools.sh"
+        variables = {
+            **paths,
+            "TOOLS": "\n".join(lines),
+            "REPORTING": f"{reporting.s3_bucket_name} {reporting.s3_object_key}",
+            "LOG_GROUP": naming.worker_log_group(settings.environment),
+            **({"REGISTRY_SECRET": secret} if secret else {}),
+        }
+        login = ["worker/registry.sh"] if secret else []
+        # A boothook runs before Docker starts; the script's part runs after, and the ECS agent
+        # starts when all parts have ended.
+        user_data = boot.multipart(
+            [
+                (boot.BOOTHOOK, boot.script(stack, paths, "worker/retire.sh", "worker/disk.sh")),
+                (boot.CONFIG, boot.config([ecs_agent.settings(settings.compute.fuse_mount)])),
+                (
+                    boot.SCRIPT,
+                    boot.script(
+                        stack,
+                        variables,
+                        "worker/retire.sh",
+                        "fetch.sh",
+                        *login,
+                        "worker/tools.sh",
+                    ),
+                ),
+            ]
         )
-        user_data.add_part(_part("text/x-shellscript", install))
         self.launch_template = ec2.LaunchTemplate(
             self,
             "LaunchTemplate",
@@ -65,27 +104,36 @@ class WorkerLaunchTemplate(Construct):
             # Jobs in bridge networks cannot reach the host's role; in host networks they still can.
             http_put_response_hop_limit=1,
             http_endpoint=True,
+            detailed_monitoring=True,
             block_devices=[
-                _disk("/dev/xvda", worker.root_volume_gib, 125),
-                _disk("/dev/xvdb", worker.data_volume_gib, worker.data_volume_mib_per_second),
+                _disk("/dev/xvda", worker.root_volume_gib, 3000, 125, key),
+                _data_disk(worker, key),
             ],
         )
 
 
-def _part(content_type: str, body: str) -> ec2.MultipartBody:
-    return ec2.MultipartBody.from_raw_body(
-        content_type=f'{content_type}; charset="utf-8"', body=body
+def _data_disk(worker: Worker, key: kms.IKey | None) -> ec2.BlockDevice:
+    return _disk(
+        "/dev/xvdb",
+        worker.data_volume_gib,
+        worker.data_volume_iops,
+        worker.data_volume_mib_per_second,
+        key,
     )
 
 
-def _disk(device: str, gib: int, mib_per_second: int) -> ec2.BlockDevice:
+def _disk(
+    device: str, gib: int, iops: int, mib_per_second: int, key: kms.IKey | None
+) -> ec2.BlockDevice:
     return ec2.BlockDevice(
         device_name=device,
         volume=ec2.BlockDeviceVolume.ebs(
             gib,
             volume_type=ec2.EbsDeviceVolumeType.GP3,
+            iops=iops,
             throughput=mib_per_second,
             encrypted=True,
+            kms_key=key,
             delete_on_termination=True,
         ),
     )

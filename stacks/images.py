@@ -1,0 +1,50 @@
+"""The AMIs that hosts start from: pinned by id, or by a parameter that only people move.
+
+AWS's own "recommended" parameters move by themselves: a deployment would start hosts that nobody
+meant to change. An environment has parameters of its own; `./bootstrap` sets those that are not
+there yet (stacks/lifecycle/images.py), and nothing moves them after that without being told to.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aws_cdk import aws_ec2 as ec2
+
+from stacks import naming, queues
+from stacks.settings.schema import Settings
+
+_ECS = "/aws/service/ecs/optimized-ami/amazon-linux-2023"
+_AL2023 = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default"
+
+
+def needed(settings: Settings) -> tuple[naming.ImageKind, ...]:
+    """Every kind of image that a host of this environment starts from."""
+    kinds: list[naming.ImageKind] = [plan.image for plan in queues.planned(settings)]
+    if settings.host.enabled:
+        kinds.append("host")
+    return tuple(dict.fromkeys(kinds))
+
+
+def chosen(settings: Settings, kind: naming.ImageKind) -> str:
+    """An AMI's id, or the name of the SSM parameter that holds it."""
+    given = settings.host.image if kind == "host" else getattr(settings.compute.images, kind)
+    return given or naming.image(settings.environment, kind)
+
+
+def recommended(settings: Settings, kind: naming.ImageKind) -> str:
+    """AWS's public parameter with the newest image of a kind."""
+    of_worker: Final[dict[naming.ImageKind, str]] = {
+        "x86_64": f"{_ECS}/recommended/image_id",
+        "arm64": f"{_ECS}/arm64/recommended/image_id",
+        "gpu": f"{_ECS}/gpu/recommended/image_id",
+    }
+    return of_worker.get(kind) or f"{_AL2023}-{settings.host.architecture}"
+
+
+def machine_image(settings: Settings, kind: naming.ImageKind) -> ec2.IMachineImage:
+    """For CDK. A parameter is resolved by CloudFormation, at each deployment."""
+    image = chosen(settings, kind)
+    if image.startswith("ami-"):
+        return ec2.MachineImage.generic_linux({settings.region: image})
+    return ec2.MachineImage.from_ssm_parameter(image, os=ec2.OperatingSystemType.LINUX)
