@@ -10,6 +10,7 @@ roles, the login to the database, the queue of events.
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from typing import Any, Literal
 
@@ -18,6 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from orchestrator import errors
 
 VERSION = 2
+
+
+def release() -> str:
+    """The version of this software."""
+    return importlib.metadata.version("wdl-batch-orchestrator")
 
 
 def parameter_name(environment: str) -> str:
@@ -33,6 +39,7 @@ class Queue(_Part):
     """A job queue, and the largest job that it can ever place.
 
     `max_disk_gib` is the data disk of one host, which its jobs and their images share.
+    `fair_share`: it has a scheduling policy, so every job names a share.
     """
 
     name: str
@@ -43,6 +50,7 @@ class Queue(_Part):
     max_memory_mib: int
     max_gpus: int = 0
     max_disk_gib: int | None = None
+    fair_share: bool = False
 
 
 class Database(_Part):

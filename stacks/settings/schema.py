@@ -174,6 +174,10 @@ class Database(Section):
 
     One ACU is about 2 GiB of memory with the CPU that goes with it. `readers` are further
     instances in other zones, which take over when the writer is lost.
+
+    `login`: `iam` lets the orchestrator in as `user`, with a token of its role for each connection;
+    `secret` as the master, with the secret that RDS keeps: only where IAM cannot be, as in an AWS
+    on one's own machine.
     """
 
     engine_version: EngineVersion = "16.8"
@@ -182,6 +186,7 @@ class Database(Section):
     auto_pause_minutes: int = Field(15, ge=5, le=1440)
     backup_days: int = Field(7, ge=1, le=35)
     readers: int = Field(0, ge=0, le=3)
+    login: Literal["iam", "secret"] = "iam"
     user: DatabaseUser = "orchestrator"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from stacks.validators.finding import Finding, Rule, error
+from stacks.validators.finding import Finding, Rule, error, warning
 
 if TYPE_CHECKING:
     from stacks.settings.schema import Settings
@@ -49,8 +49,27 @@ def production_does_not_sleep(settings: Settings) -> Iterator[Finding]:
         )
 
 
+def production_logs_in_by_iam(settings: Settings) -> Iterator[Finding]:
+    """The master's password opens everything, and stays valid for days."""
+    if settings.database.login != "secret":
+        return
+    message = "lets the orchestrator in as the master"
+    if settings.production:
+        yield error("database.login production", message, 'login = "iam"')
+    elif settings.host.enabled:
+        yield warning("database.login host.enabled", message, 'login = "iam"')
+
+
+def the_orchestrator_is_not_the_master(settings: Settings) -> Iterator[Finding]:
+    """The master owns the database; its name is taken."""
+    if settings.database.user == "bootstrap":
+        yield error("database.user", "'bootstrap' is the master's name")
+
+
 RULES: tuple[Rule, ...] = (
     capacity_is_ordered,
     only_versions_that_can_pause_have_no_floor,
     production_does_not_sleep,
+    production_logs_in_by_iam,
+    the_orchestrator_is_not_the_master,
 )

@@ -24,7 +24,7 @@ def _contract(template: Template, environment: str) -> deployment.Deployment:
 def test_the_parameter_is_the_contract_as_the_orchestrator_reads_it(
     templates: Mapping[str, Template],
 ) -> None:
-    contract = _contract(templates["host"], "dev")
+    contract = _contract(templates["contract"], "dev")
     assert contract.version == deployment.VERSION
     assert (contract.account, contract.region) == ("111122223333", "us-east-1")
     assert contract.root == f"s3://{contract.bucket}/workflows"
@@ -38,7 +38,7 @@ def test_the_parameter_is_the_contract_as_the_orchestrator_reads_it(
 def test_the_contract_names_the_queues_that_the_compute_stack_makes(
     templates: Mapping[str, Template],
 ) -> None:
-    contract = _contract(templates["host"], "dev")
+    contract = _contract(templates["contract"], "dev")
     made = templates["compute"].find_resources("AWS::Batch::JobQueue").values()
     assert {q.name for q in contract.queues} == {q["Properties"]["JobQueueName"] for q in made}
     for queue in contract.queues:
@@ -49,7 +49,7 @@ def test_the_contract_names_the_queues_that_the_compute_stack_makes(
 def test_the_log_group_and_the_paths_are_those_of_the_hosts(
     templates: Mapping[str, Template],
 ) -> None:
-    contract = _contract(templates["host"], "dev")
+    contract = _contract(templates["contract"], "dev")
     templates["compute"].has_resource_properties(
         "AWS::Logs::LogGroup", {"LogGroupName": contract.log_group}
     )
@@ -77,5 +77,5 @@ def test_the_largest_job_follows_from_the_instance_types_and_the_limit(
     made = synthesise(
         **{"set.compute.instance_types": types, "set.compute.spot_max_vcpus": str(limit)}
     )
-    spot = _contract(made["host"], "dev").queues[0]
+    spot = _contract(made["contract"], "dev").queues[0]
     assert (spot.max_vcpus, spot.max_memory_mib) == (vcpus, memory_mib)
