@@ -14,6 +14,7 @@ from WDL import Value
 from orchestrator import errors
 from orchestrator.wdl import diagnostics, linking, miniwdl_private
 from orchestrator.wdl.bundle import Bundle
+from orchestrator.wdl.rules import Rules
 
 # miniwdl keeps state on classes while it links a document.
 _loading = threading.Lock()
@@ -40,6 +41,7 @@ class Document:
     runs_task: bool  # the document holds one task only, which is run under its own name
     warnings: tuple[errors.Finding, ...]
     workflow: Any = field(repr=False)  # WDL.Tree.Workflow; for this room only
+    rules: Rules = field(default_factory=Rules, repr=False)  # how its expressions are evaluated
 
     def inputs_template(self) -> dict[str, Any]:
         """What can be given, by full name, in womtool's words: `"Int (optional, default = 3)"`."""

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from orchestrator.model.records import FactRecord
 
-Kind = Literal["stat", "content", "listing"]
+Kind = Literal["stat", "content", "listing", "stage"]
 
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """A fact that an expression needs."""
+    """A fact that an expression needs.
+
+    `stage`: a file of a web server has to be copied to where jobs can fetch it, somewhere below
+    `place`. The fact's content is the URI of the copy; size and ETag are the copy's.
+    """
 
     kind: Kind
     uri: str
+    place: str = field(default="", compare=False)
 
 
 class NeedFacts(Exception):

@@ -84,6 +84,7 @@ class Graph:
     ) -> None:
         """`scratch`: the URI or directory below which files made by expressions are kept."""
         self._max_scatter_width = max_scatter_width
+        self._rules = document.rules
         self._set_up(document.workflow, inputs.values, facts, scratch, f"{document.workflow_name}.")
 
     def _set_up(self, workflow: Any, values: Any, facts: Facts, scratch: str, prefix: str) -> None:
@@ -93,7 +94,7 @@ class Graph:
         self._prefix = prefix  # of output names
         self._machine = IndexedStateMachine(workflow, values, self._max_scatter_width)
         self._scope = _WorkflowScope(facts, self._scratch)
-        self._library = Library(workflow.effective_wdl_version, self._scope)
+        self._library = Library(workflow.effective_wdl_version, self._scope, self._rules)
         self._error: errors.OrchestratorError | None = None
         self._outputs: dict[str, Any] | None = None
         self._rendered: dict[int, tuple[Any, str]] = {}  # large values, as JSON
@@ -152,13 +153,14 @@ class Graph:
         assert call.is_workflow, call.id
         graph = Graph.__new__(Graph)
         graph._max_scatter_width = self._max_scatter_width
+        graph._rules = self._rules
         graph._set_up(call._callee, call._inputs, self._facts, self._scratch, "")
         return graph
 
     def task(self, call: ReadyCall) -> TaskCall:
         """The evaluation of a call to a task."""
         assert not call.is_workflow, call.id
-        return TaskCall(call.id, call._callee, call._inputs)
+        return TaskCall(call.id, call._callee, call._inputs, self._rules, f"{self._scratch}/staged")
 
     @property
     def outputs(self) -> dict[str, Any] | None:

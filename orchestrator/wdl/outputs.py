@@ -22,6 +22,7 @@ from orchestrator.wdl.facts import Facts, NeedFacts
 from orchestrator.wdl.library import Library
 from orchestrator.wdl.localization import Layout, Localizer
 from orchestrator.wdl.scopes import PlanScope, ResultScope, output_missing
+from orchestrator.wdl.staging import Staging
 
 # Functions that choose among values without making new ones.
 _PICKING = frozenset(
@@ -53,13 +54,12 @@ class Attempt:
     localizer: Localizer = field(repr=False)
     written: dict[str, bytes] = field(repr=False)
     values: Mapping[str, Any] = field(repr=False)
+    staging_place: str = ""
 
 
 def plan(attempt: Attempt, facts: Facts, functions: Library) -> OutputPlan:
     """What to look for when the command has ended. Raises NeedFacts."""
-    scope = PlanScope(
-        attempt.layout, attempt.localizer, attempt.written, facts, where=attempt.where
-    )
+    scope = PlanScope(*_files(attempt, facts), where=attempt.where)
     functions.scope = scope
     env = miniwdl_private.Environment(dict(attempt.values))
     everything = False
@@ -82,6 +82,11 @@ def plan(attempt: Attempt, facts: Facts, functions: Library) -> OutputPlan:
         reads=tuple(scope.reads),
         everything=everything,
     )
+
+
+def _files(attempt: Attempt, facts: Facts) -> tuple[Any, ...]:
+    staging = Staging(facts, attempt.staging_place)
+    return attempt.layout, attempt.localizer, attempt.written, facts, staging
 
 
 def _plan_paths(scope: PlanScope, value: Any) -> None:
@@ -144,9 +149,7 @@ def result(
 ) -> dict[str, Any]:
     """The outputs as JSON values, files as URIs. Raises OutputMissing, NeedFacts,
     EvaluationFailed."""
-    scope = ResultScope(
-        attempt.layout, attempt.localizer, attempt.written, facts, manifest=manifest
-    )
+    scope = ResultScope(*_files(attempt, facts), manifest=manifest)
     functions.scope = scope
     env = miniwdl_private.Environment(dict(attempt.values))
     collector = library.Collector(functions, env)

@@ -16,6 +16,7 @@ from orchestrator.wdl import diagnostics, library
 from orchestrator.wdl.facts import Facts
 from orchestrator.wdl.library import Scope
 from orchestrator.wdl.localization import Layout, Localizer
+from orchestrator.wdl.staging import Staging
 
 
 class NotYetKnown(Exception):
@@ -26,9 +27,15 @@ class FilesScope(Scope):
     """Files of an attempt: inputs, files written by expressions, URIs."""
 
     def __init__(
-        self, layout: Layout, localizer: Localizer, written: dict[str, bytes], facts: Facts
+        self,
+        layout: Layout,
+        localizer: Localizer,
+        written: dict[str, bytes],
+        facts: Facts,
+        staging: Staging,
     ) -> None:
         self.directory = layout.work
+        self._staging = staging
         self._layout = layout
         self._localizer = localizer
         self._written = written
@@ -49,14 +56,21 @@ class FilesScope(Scope):
     def shown(self, path: str) -> str:
         return self.input_uri(path) or path
 
-    def _known_content(self, path: str, limit: int) -> bytes | None:
+    def _source(self, path: str) -> str | None:
+        """The URI whose content an input has: that of the copy that its task sees."""
         uri = self.input_uri(path)
+        return uri if uri is None or uri == path else self._staging.source(uri)
+
+    def _known_content(self, path: str, limit: int) -> bytes | None:
+        uri = self._source(path)
         if uri is not None:
             return library.content_fact(self._facts, uri, limit)
         return self._written.get(self._layout.absolute(path))
 
     def _known_size(self, path: str, directory: bool) -> int | None:
         uri = self.input_uri(path)
+        if uri is not None and uri != path and self._staging.is_for(uri):
+            return self._staging.copy(uri).size
         if uri is not None:
             return library.size_fact(self._facts, uri, directory)
         written = self._written.get(self._layout.absolute(path))

@@ -10,23 +10,27 @@ from __future__ import annotations
 import dataclasses
 import functools
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from WDL import Tree, Value
+from WDL import Expr, Tree, Value
 
 from orchestrator import errors
 from orchestrator.model import runtime
 from orchestrator.model.job import InlineFile, InputFile, OutputPlan, WorkDir
 from orchestrator.model.manifest import Manifest
 from orchestrator.wdl import miniwdl_private, outputs
-from orchestrator.wdl.facts import Facts, Want
+from orchestrator.wdl.facts import Facts, Kind, Want
 from orchestrator.wdl.library import Collector, Library
 from orchestrator.wdl.localization import Layout, Localizer
 from orchestrator.wdl.outputs import Attempt
+from orchestrator.wdl.rules import Rules
 from orchestrator.wdl.scopes import CommandScope
+from orchestrator.wdl.staging import Staging
 
 _OVERRIDES = ("runtime.", "requirements.", "hints.")
+_LOCALIZATION_OPTIONAL = ("localization_optional", "localizationOptional")
 _threads = threading.local()
 
 
@@ -42,6 +46,7 @@ class PreparedTask:
     outputs: OutputPlan
     _attempt: Attempt = field(repr=False)
     _compiled: _Compiled = field(repr=False)
+    _rules: Rules = field(repr=False)
 
     @property
     def is_empty(self) -> bool:
@@ -66,21 +71,38 @@ class PreparedTask:
             info = self._compiled.task_info(attempt.values["task"], return_code=code)
             values = {**attempt.values, "task": info}
             attempt = dataclasses.replace(attempt, values=values)
-        return outputs.result(attempt, manifest, facts, self._compiled.library())
+        return outputs.result(attempt, manifest, facts, self._compiled.library(self._rules))
 
 
 class TaskCall:
     """A call of a task whose inputs are known."""
 
-    __slots__ = ("_call_id", "_compiled", "_inputs", "meta", "name")
+    __slots__ = ("_call_id", "_compiled", "_inputs", "_rules", "_staging_place", "meta", "name")
 
-    def __init__(self, call_id: str, task: Any, inputs: Any) -> None:
-        """`inputs`: Env.Bindings of values, files as URIs; `runtime.x` overrides an attribute."""
+    def __init__(
+        self,
+        call_id: str,
+        task: Any,
+        inputs: Any,
+        rules: Rules | None = None,
+        staging_place: str = "",
+    ) -> None:
+        """`inputs`: Env.Bindings of values, files as URIs; `runtime.x` overrides an attribute.
+
+        `staging_place`: what comes from web servers is copied below it.
+        """
         self._call_id = call_id
+        self._rules = rules or Rules()
+        self._staging_place = staging_place
         self._compiled = _compile(task)
         self._inputs = inputs
         self.name: str = task.name
         self.meta: dict[str, Any] = self._compiled.meta
+
+    @property
+    def is_volatile(self) -> bool:
+        """Whether `meta` says that the same inputs may give other outputs: never reuse them."""
+        return self.meta.get("volatile") is True
 
     def prepare(self, work_dir: WorkDir, attempt: int, facts: Facts) -> PreparedTask:
         """What this attempt runs. `attempt` counts from 1.
@@ -88,9 +110,15 @@ class TaskCall:
         Raises NeedFacts with everything that can be told to be lacking, among it the identity of
         every input file; EvaluationFailed with its place, also for an input that is not there.
         """
-        return _Preparation(self._call_id, self._compiled, work_dir, attempt, facts).run(
-            self._inputs
-        )
+        return _Preparation(
+            self._call_id,
+            self._compiled,
+            work_dir,
+            attempt,
+            facts,
+            self._compiled.library(self._rules),
+            self._staging_place,
+        ).run(self._inputs)
 
 
 class _Compiled:
@@ -115,19 +143,37 @@ class _Compiled:
             for expression in (*self.placeholders, *(decl.expr for decl in self.outputs))
         )
         self.meta: dict[str, Any] = miniwdl_private.meta_json(task.meta)
+        self.not_localized = frozenset(_not_localized(task))
 
-    def library(self) -> Library:
+    def library(self, rules: Rules) -> Library:
         """The functions of this WDL version, one set a thread."""
         libraries: dict[str, Library] = _threads.__dict__.setdefault("libraries", {})
-        if self.version not in libraries:
-            libraries[self.version] = Library(self.version)
-        return libraries[self.version]
+        library = libraries.get(self.version)
+        if library is None or library.rules is not rules:
+            library = libraries[self.version] = Library(self.version, rules=rules)
+        return library
 
     def task_info(self, info: Any, **more: Any) -> Any:
         """The `task` struct of WDL 1.2, with or without a return code."""
         known = info if isinstance(info, dict) else info.json
         type_ = self.task.task_runtime_info_struct_type(output_section="return_code" in more)
         return Value.from_json(type_, {**known, **more})
+
+
+def _not_localized(task: Any) -> Iterator[str]:
+    """Inputs that the command reads by their URIs: `parameter_meta { x: {localization_optional:
+    true} }`; with `localization_optional: true` in the runtime or hints section, all of them."""
+    of_task = any(
+        isinstance(expression := task.runtime.get(name), Expr.Boolean) and expression.value
+        for name in _LOCALIZATION_OPTIONAL
+    )
+    described = miniwdl_private.meta_json(task.parameter_meta)
+    for decl in task.inputs or task.postinputs:
+        about = described.get(decl.name)
+        if of_task or (
+            isinstance(about, dict) and any(about.get(n) is True for n in _LOCALIZATION_OPTIONAL)
+        ):
+            yield decl.name
 
 
 def _compile(task: Any) -> _Compiled:
@@ -141,7 +187,14 @@ class _Preparation:
     """One evaluation of one attempt, up to its command."""
 
     def __init__(
-        self, call_id: str, compiled: _Compiled, where: WorkDir, attempt: int, facts: Facts
+        self,
+        call_id: str,
+        compiled: _Compiled,
+        where: WorkDir,
+        attempt: int,
+        facts: Facts,
+        library: Library,
+        staging_place: str,
     ) -> None:
         self._call_id = call_id
         self._compiled = compiled
@@ -151,10 +204,14 @@ class _Preparation:
         self._layout = Layout(where.path)
         self._localizer = Localizer(self._layout)
         self._written: dict[str, bytes] = {}
-        self._library = compiled.library()
+        self._library = library
+        self._staging = Staging(facts, staging_place)
+        self._staging_place = staging_place
         self._env = miniwdl_private.Environment({})
         self._collector = Collector(self._library, self._env)
-        self._scope = CommandScope(self._layout, self._localizer, self._written, facts)
+        self._scope = CommandScope(
+            self._layout, self._localizer, self._written, facts, self._staging
+        )
 
     def run(self, given: Any) -> PreparedTask:
         compiled, values = self._compiled, self._env.values
@@ -182,6 +239,7 @@ class _Preparation:
             self._localizer,
             self._written,
             values,
+            self._staging_place,
         )
         plan = self._plan(attempt)
         return PreparedTask(
@@ -192,6 +250,7 @@ class _Preparation:
             outputs=plan,
             _attempt=attempt,
             _compiled=compiled,
+            _rules=self._library.rules,
         )
 
     def _take(self, given: Any) -> dict[str, Any]:
@@ -220,7 +279,14 @@ class _Preparation:
                 "no file",
                 hint="give files by URI or absolute path, or as outputs of calls",
             )
+        if self._stays(uri, name):
+            return uri
         return self._localizer.add(uri, isinstance(path, Value.Directory), name)
+
+    def _stays(self, uri: str, name: str) -> bool:
+        """Whether the command sees the URI itself. Local paths are always localized: what they name
+        may not be visible where the command runs."""
+        return name in self._compiled.not_localized and "://" in uri
 
     def _declared(self, decl: Any) -> Any:
         if decl.expr is None:
@@ -238,6 +304,8 @@ class _Preparation:
         text = str(path.value)
         directory = isinstance(path, Value.Directory)
         uri: str | None = text
+        if self._stays(text, decl.name):
+            return text
         if "://" not in text:
             if text in self._written or self._localizer.uri(text) is not None:
                 return text
@@ -250,7 +318,8 @@ class _Preparation:
         assert uri is not None
         if not directory and self._compiled.is_1_2:
             # Since WDL 1.2 an optional file that is not there is null.
-            stat = self._facts.peek("stat", uri)
+            kind: Kind = "stage" if self._staging.is_for(uri) else "stat"
+            stat = self._facts.peek(kind, uri)
             if stat is not None and not stat.exists and decl.type.optional:
                 return None
         return self._localizer.add(uri, directory, decl.name)
@@ -286,16 +355,19 @@ class _Preparation:
             if item.directory:
                 files.append(InputFile(item.uri.rstrip("/"), item.path, directory=True))
                 continue
-            stat = self._facts.peek("stat", item.uri)
+            staged = self._staging.is_for(item.uri)
+            stat = self._facts.peek("stage" if staged else "stat", item.uri)
             if stat is None:
-                self._collector.wants.add(Want("stat", item.uri))
+                kind: Kind = "stage" if staged else "stat"
+                self._collector.wants.add(Want(kind, item.uri, self._staging_place))
             elif not stat.exists:
                 raise errors.EvaluationFailed(
                     f"input {item.name} of task {self._compiled.task.name}: there is no file "
                     f"{item.uri}"
                 )
             else:
-                files.append(InputFile(item.uri, item.path, size=stat.size, etag=stat.etag))
+                source = self._staging.source(item.uri)
+                files.append(InputFile(source, item.path, size=stat.size, etag=stat.etag))
         return tuple(files)
 
     def _plan(self, attempt: Attempt) -> OutputPlan:
