@@ -148,7 +148,7 @@ class AwsBatchBackend:
             revoked = handle.id in self._revoked
             self._submitted_at[handle.id] = self._clock()
         if revoked:
-            self._bundles.delete(handle.id, len(handle.attempts))
+            self._bundles.revoke(handle.id, len(handle.attempts))
             raise errors.NotAllowed(f"submission {handle.name} was revoked; nothing was started")
         try:
             answer = self._clients.submitting.submit_job(**request)
@@ -172,10 +172,10 @@ class AwsBatchBackend:
         return job_id
 
     def revoke(self, handle: SubmissionHandle) -> None:
-        """Delete its bundles: a wrapper that cannot fetch its bundle runs nothing."""
+        """Empty its bundles: a wrapper that finds its bundle empty runs nothing."""
         with self._lock:
             self._revoked.add(handle.id)
-        self._bundles.delete(handle.id, len(handle.attempts))
+        self._bundles.revoke(handle.id, len(handle.attempts))
 
     def _packed(self, submission: Submission) -> Iterator[tuple[str, bytes]]:
         return self._bundles.pack(submission)

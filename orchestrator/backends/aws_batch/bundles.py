@@ -2,7 +2,9 @@
 
 `<scratch_root>/submissions/<submission id>/bundle-<k>.tar.gz` holds, for each attempt of indices
 100k to 100k+99, the files of its private directory under `<index>/`. A wrapper that cannot fetch
-its bundle runs nothing: deleting the bundles is how a submission is revoked.
+its bundle runs nothing, nor does one that finds it empty. So a submission is revoked by empty
+objects in the places of its bundles. A bundle is put only where nothing lies: a server that was
+stopped while it submitted, and goes on after others have revoked that, brings nothing back.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import io
 import tarfile
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
 
 from orchestrator import errors
 from orchestrator.backends.aws_batch import refusals
@@ -56,10 +60,32 @@ class Bundles:
             )
 
     def put(self, uri: str, content: bytes) -> None:
-        """Raises TryLater and its like: nothing is submitted yet."""
+        """Raises NotAllowed where it is revoked, and TryLater: nothing is submitted yet."""
         bucket, key = split(uri)
         with refusals.translated(f"writing {uri}"):
-            self._s3.put_object(Bucket=bucket, Key=key, Body=content)
+            try:
+                self._s3.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
+            except ClientError as error:
+                match error.response.get("ResponseMetadata", {}).get("HTTPStatusCode"):
+                    case 409:  # ConditionalRequestConflict: somebody else writes there just now
+                        raise errors.TryLater(f"writing {uri}: {error}") from error
+                    case 412:
+                        pass
+                    case _:
+                        raise
+            else:
+                return
+            # The SDK repeats a request whose answer was lost: then it is our own that lies there.
+            if self._s3.get_object(Bucket=bucket, Key=key)["Body"].read() != content:
+                raise errors.NotAllowed(f"{uri} was revoked; nothing was started")
+
+    def revoke(self, submission_id: str, size: int) -> None:
+        """Nothing of a submission of so many attempts ever begins any more. Idempotent."""
+        for number in range((size + PER_BUNDLE - 1) // PER_BUNDLE):
+            uri = self.uri(submission_id, number)
+            bucket, key = split(uri)
+            with refusals.translated(f"writing {uri}"):
+                self._s3.put_object(Bucket=bucket, Key=key, Body=b"")
 
     def delete(self, submission_id: str, size: int) -> None:
         """Delete all bundles of a submission of so many attempts. Idempotent."""
@@ -83,6 +109,8 @@ class Bundles:
         bucket, key = split(uri)
         with refusals.translated(f"reading {uri}"):
             data = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        if not data:
+            raise errors.NotFound(f"{uri} was revoked")
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
             try:
                 member = archive.extractfile(f"{index}/known")

@@ -81,7 +81,7 @@ _TABLE: tuple[tuple[re.Pattern[str], FailureCode, str], ...] = tuple(
 _EXIT_CODES: dict[int, tuple[FailureCode, str]] = {
     WrapperExit.REVOKED: (
         FailureCode.LOST,
-        "the submission's bundle was gone when the job started, so nothing was run",
+        "the submission was revoked or its bundle was gone when the job started: nothing was run",
     ),
     WrapperExit.TOOLS_MISSING: (
         FailureCode.CONTAINER_START_FAILED,

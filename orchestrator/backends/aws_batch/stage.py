@@ -41,6 +41,7 @@ if ! (
   done <"$d/errors"
   give_up "$c" "$r"
 fi
+[ -s "$d/bundle" ] || give_up {WrapperExit.REVOKED} "the submission was revoked"
 s=$(sha256sum "$d/wrapper.sh")
 [ "${{s%% *}}" = "$ORCHESTRATOR_WRAPPER_SHA256" ] ||
   give_up {WrapperExit.WRAPPER_MISMATCH} "the wrapper is not the one that was submitted"

@@ -12,7 +12,7 @@ from enum import IntEnum
 class WrapperExit(IntEnum):
     """Exit codes of `wrapper.sh` and of the stage before it."""
 
-    REVOKED = 90  # the bundle is gone: this submission must not run; nothing was run
+    REVOKED = 90  # the bundle is gone or empty: this submission must not run; nothing was run
     TOOLS_MISSING = 91  # the host lacks the tools or the data disk
     ALREADY_BEGUN = 92  # another wrapper has begun this attempt; nothing was run
     LOCALIZATION_FAILED = 93

@@ -14,7 +14,7 @@ from orchestrator.backends.aws_batch import AwsBatchBackend
 from orchestrator.backends.base import JobState
 from orchestrator.model.failures import FailureCode
 from orchestrator.model.job import InputFile, OutputPlan, Shape
-from tests.batch_cloud import Cloud
+from tests.batch_cloud import Cloud, backend_on
 
 from .conftest import collect, submission
 
@@ -203,7 +203,31 @@ def test_a_request_that_never_arrived_is_not_found_and_can_be_revoked(
     assert backend.find(job.handle) is None
     backend.revoke(job.handle)
     backend.revoke(job.handle)
-    assert not cloud.keys(f"s3://root-bucket/scratch/submissions/{job.handle.id}")
+    [key] = cloud.keys(f"s3://root-bucket/scratch/submissions/{job.handle.id}")
+    assert cloud.get(f"s3://root-bucket/{key}") == b""
+
+
+def test_who_was_stopped_while_it_submitted_brings_back_nothing(
+    cloud: Cloud, backend: AwsBatchBackend
+) -> None:
+    """Another server revokes what this one has not sent yet."""
+    job = submission(backend, "echo never")
+    backend_on(cloud).revoke(job.handle)
+    cloud.clear_calls()
+    with pytest.raises(errors.NotAllowed, match="revoked"):
+        backend.submit(job)
+    assert "SubmitJob" not in cloud.calls().get("batch", {})
+
+
+def test_a_bundle_whose_answer_was_lost_is_not_taken_for_a_revoked_one(
+    cloud: Cloud, backend: AwsBatchBackend
+) -> None:
+    job = submission(backend, "echo ran")
+    backend._put_wrapper()
+    cloud.fault(match="s3 PutObject", lost="after", times=1)
+    backend.submit(job)
+    [change] = collect(backend, 1)
+    assert change.manifest is not None
 
 
 def test_a_revoked_submission_runs_nothing_even_if_batch_starts_it(
@@ -219,7 +243,7 @@ def test_a_revoked_submission_runs_nothing_even_if_batch_starts_it(
     assert backend.find(replace(job.handle, job_id=job_id)) == job_id
     changes = collect(backend, 2)
     assert all(change.manifest is None for change in changes)
-    assert all(change.failure and "bundle was gone" in change.failure.message for change in changes)
+    assert all(change.failure and "was revoked" in change.failure.message for change in changes)
     assert not cloud.keys(job.jobs[0].work_dir.uri)
 
 
