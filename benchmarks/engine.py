@@ -176,7 +176,7 @@ def pauses(shards: int, others: int, url: str | None) -> dict[str, Any]:
         "shards": shards,
         "longest_turns_ms": [round(1000 * turn) for turn, _ in worst[:10]],
         "where": [where for _, where in worst[:10]],
-        "turns_above_50_ms": sum(turn > 0.05 for turn in worst),
+        "turns_above_50_ms": sum(turn > 0.05 for turn, _ in worst),
         "longest_collections_ms": [round(1000 * c) for c in sorted(collections)[-3:]],
         "small_alone_ms": round(1000 * statistics.median(alone)),
         "small_beside_median_ms": round(1000 * statistics.median(beside)),

@@ -72,6 +72,7 @@ class FakeBackend:
         self._remember = remember
         self._before_submit = before_submit
         self._known: dict[str, Submission] = {}
+        self._ended: dict[tuple[str, int], Manifest | Failure] = {}  # by `finish`
         self._changes: list[Change] = []
         self._moved = threading.Condition()
 
@@ -121,6 +122,7 @@ class FakeBackend:
     def finish(self, submission_id: str, index: int, end: Manifest | Failure) -> None:
         """End a job that was left running."""
         with self._moved:
+            self._ended[submission_id, index] = end
             self._changes.append(_finished(submission_id, index, end))
             self._moved.notify_all()
 
@@ -152,7 +154,8 @@ class FakeBackend:
     def _report(self, submission: Submission) -> None:
         ended = 0
         for index in range(len(submission.jobs)):
-            end = self._behave(submission, index)
+            end = self._ended.get((submission.handle.id, index))
+            end = end or self._behave(submission, index)
             if end is not None:
                 self._changes.append(_finished(submission.handle.id, index, end))
                 ended += 1

@@ -13,6 +13,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -36,6 +37,11 @@ from orchestrator.store.base import Lease, Store
 from orchestrator.wdl.document import Document
 
 _log = structlog.get_logger(__name__)
+
+# What a commit is made of, so that none takes long (20 ms on SQLite), and how much may wait for one
+# before a run is given no more time.
+_RECORDS_A_COMMIT = 400
+_MOST_UNSAID = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,7 @@ class _Active:
     records: list[Record] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
     commit_at: float = 0.0  # not before: the store was unavailable
+    changes: deque[Change] = field(default_factory=deque)  # of its jobs, not told to it yet
 
 
 class Engine:
@@ -279,9 +286,13 @@ class Engine:
 
     def _slice(self, active: _Active, now: float) -> None:
         run = active.run
+        if run.unsaid >= _MOST_UNSAID:
+            return  # the commit sees to it that there is a next slice
         run.tell_time(now)
         end = time.monotonic() + self._settings.slice_seconds
-        active.more = run.work(lambda: time.monotonic() >= end)
+        while active.changes and time.monotonic() < end:
+            run.changed(active.changes.popleft())
+        active.more = run.work(lambda: time.monotonic() >= end) or bool(active.changes)
         if active.more:
             self._dirty[run.root.id] = None
 
@@ -324,8 +335,8 @@ class Engine:
 
     def _commit(self, active: _Active, now: float) -> None:
         root_id = active.run.root.id
-        active.records += active.run.take_records()
-        active.effects += active.run.take_effects()
+        if not active.records:
+            active.records, active.effects = active.run.take(_RECORDS_A_COMMIT)
         if active.records:
             if active.commit_at > now:
                 return
@@ -352,7 +363,9 @@ class Engine:
                     self._root_of[handle.id] = root_id
             self._effects.perform(active.tenure, active.backend, effect)
         self._progress[root_id] = active.run.progress()
-        if active.run.is_over:
+        if active.run.unsaid or active.more:
+            self._dirty[root_id] = None
+        elif active.run.is_over:
             with self._changed:
                 self._finish(root_id, active)
                 self._changed.notify_all()
@@ -477,6 +490,8 @@ class Engine:
                 run.find_failed(submission_id)
             case events.CancelFailed(_, submission_id):
                 run.cancel_failed(submission_id)
+            case events.Searched(_, token, word):
+                run.searched(token, word)
             case events.Revoked(_, submission_id):
                 run.revoked(submission_id)
             case events.Commanded(_, commands):
@@ -487,13 +502,11 @@ class Engine:
                         _log.warning("a command that this release does not know", kind=kind)
 
     def _on_changes(self, backend: str, changes: Sequence[Change]) -> None:
-        now = self._clock()
         for change in changes:
             root_id = self._root_of.get(change.submission_id, "")
             active = self._active.get(root_id)
             if active is not None:
-                active.run.tell_time(now)
-                self._guarded(root_id, lambda run=active.run, change=change: run.changed(change))  # type: ignore[misc]
+                active.changes.append(change)
                 self._dirty[root_id] = None
 
     def _opened(self, event: events.Opened) -> None:

@@ -1,7 +1,7 @@
 """One root workflow in memory: events in, records and effects out. No I/O, no clock of its own.
 
-The coordinator calls `work` in slices of time, then commits what `take_records` gives, and only
-then starts what `take_effects` gives: an intent is always durable before its effect.
+The coordinator calls `work` in slices of time, then commits the records that `take` gives, and only
+then starts the effects that came with them: an intent is always durable before its effect.
 
 This module steps the graphs of the workflow and its sub-workflows, enters the calls that become
 ready, and ends it all; `jobs` takes each call to its outputs. The invariant of both: the journal
@@ -24,9 +24,11 @@ from orchestrator.engine.calls import Call, Calls, Flow
 from orchestrator.engine.jobs import Jobs, RunSettings
 from orchestrator.engine.outbox import Outbox
 from orchestrator.engine.steps import Steps
+from orchestrator.model import options as workflow_options
 from orchestrator.model import states
 from orchestrator.model.attempt import below
 from orchestrator.model.failures import Failure, FailureCode
+from orchestrator.model.options import FailureMode
 from orchestrator.model.records import (
     AttemptRecord,
     CallRecord,
@@ -67,7 +69,9 @@ class Run:
         now: float,
     ) -> None:
         self.root = journal.workflows[0]
-        self._options: dict[str, Any] = json.loads(self.root.options)
+        self._options = workflow_options.parse(
+            json.loads(self.root.options), hog_group_option=settings.hog_option
+        )
         self._settings = settings
         self._facts = Facts(journal.facts)
         self._outbox = Outbox(self.root.id, now)
@@ -136,7 +140,7 @@ class Run:
     @property
     def hog_group(self) -> str:
         """Which workflows share their places; without the option, each has its own."""
-        return str(self._options.get(self._settings.hog_option) or self.root.id)
+        return self._options.hog_group or self.root.id
 
     def progress(self) -> Progress:
         """How it stands now."""
@@ -144,13 +148,15 @@ class Run:
             self.root.id, self.root.name, self.root.state, self._calls.counts, self.failing
         )
 
-    def take_records(self) -> list[Record]:
-        """What must be committed before `take_effects` may be started."""
-        return self._outbox.take_records()
+    @property
+    def unsaid(self) -> int:
+        """Records and effects that `take` has not given yet."""
+        return len(self._outbox)
 
-    def take_effects(self) -> list[Effect]:
-        """What is to be done once the records are committed."""
-        return self._outbox.take_effects()
+    def take(self, limit: int | None = None) -> tuple[list[Record], list[Effect]]:
+        """At least so many records, if there are, which may be committed by themselves; and the
+        effects that may be started then. Without a limit everything."""
+        return self._outbox.take(limit)
 
     def wake_at(self) -> float | None:
         """When something is due by itself: a delayed retry, a look-up to be repeated."""
@@ -173,7 +179,7 @@ class Run:
     def dispatch(self, limit: int | None) -> None:
         """Turn ready attempts into submissions; at most `limit` attempts, all when None."""
         if self.waiting:
-            self._jobs.dispatch(limit)
+            self._jobs.dispatch(limit, self.hog_group)
 
     # --- events
 
@@ -214,13 +220,19 @@ class Run:
         """It never runs."""
         self._jobs.revoked(submission_id)
 
+    def searched(self, token: str, word: str | None) -> None:
+        """The answer to Search."""
+        self._jobs.searched(token, word)
+
     def cancel_failed(self, submission_id: str) -> None:
         """Its jobs were not told to end."""
         self._jobs.cancel_failed(submission_id)
 
     def changed(self, change: Change) -> bool:
         """One job moved. False: not one of this run's."""
-        return self._jobs.changed(change)
+        known = self._jobs.changed(change)
+        self._outbox.seal()
+        return known
 
     def abort(self) -> None:
         """Nothing new starts; what runs is ended."""
@@ -359,9 +371,7 @@ class Run:
         """Whether nothing new may start."""
         if self._jobs.stopping:
             return True
-        return self.failing and (
-            self._options.get("workflow_failure_mode", "NoNewCalls") != "ContinueWhilePossible"
-        )
+        return self.failing and self._options.failure_mode is FailureMode.NO_NEW_CALLS
 
     def call_done(self, call: Call, outputs: Mapping[str, Any]) -> None:
         """Raises EvaluationFailed, with nothing recorded, for outputs that the graph refuses."""

@@ -71,6 +71,7 @@ class Steps:
                 self._park(step, need.wants)
             except errors.OrchestratorError as error:
                 step.on_error(error)
+            self._outbox.seal()
             if stop():
                 break
         if self._due:
@@ -92,6 +93,7 @@ class Steps:
         arrived: list[Want] = []
         for record in records:
             self.pin(record)
+            self._outbox.seal()
             arrived.append(Want(record.kind, record.uri))  # type: ignore[arg-type]
         self._failed.update(failed)
         for want in (*arrived, *failed):

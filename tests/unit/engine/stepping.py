@@ -85,8 +85,9 @@ class Stepped:
         self.run.tell_time(self.now)
         self.run.work(lambda: False)
         self.run.dispatch(None)
-        self.store.write(self.lease, self.run.take_records())
-        return self.run.take_effects()
+        records, effects = self.run.take()
+        self.store.write(self.lease, records)
+        return effects
 
     def submitted(self, effects: list[Effect]) -> list[Submission]:
         """The submissions among the effects; the backend has taken them."""
