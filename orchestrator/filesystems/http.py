@@ -2,7 +2,8 @@
 
 A URI here comes from a workflow's author, while this process may run on a host with rights of its
 own: link-local addresses, where clouds hand out credentials, are never talked to, wherever a name
-or a redirect leads. Queries are not shown in errors: a presigned URL's is a secret.
+or a redirect leads; with `public_only` neither is any address that the internet does not route.
+Queries are not shown in errors: a presigned URL's is a secret.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import socket
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -33,17 +34,26 @@ class HttpFilesystem:
 
     schemes: tuple[str, ...] = ("http", "https")
 
-    def __init__(self, *, timeout_seconds: float = 30.0, user_agent: str = "orchestrator") -> None:
-        """`timeout_seconds` bounds each wait for the server, not a whole transfer."""
+    def __init__(
+        self,
+        *,
+        timeout_seconds: float = 30.0,
+        user_agent: str = "orchestrator",
+        permit: Callable[[str], None] = lambda url: None,
+        public_only: bool = False,
+    ) -> None:
+        """`timeout_seconds` bounds each wait for the server, not a whole transfer. `permit` raises
+        for a URL that must not be asked for, redirects included."""
         self._timeout = timeout_seconds
+        self._permit = permit
         self._opener = urllib.request.OpenerDirector()
         for handler in (
             urllib.request.ProxyHandler(),
-            _Http(),
-            _Https(context=ssl.create_default_context()),
+            _Http(public_only),
+            _Https(public_only, ssl.create_default_context()),
             urllib.request.HTTPErrorProcessor(),
             urllib.request.HTTPDefaultErrorHandler(),
-            urllib.request.HTTPRedirectHandler(),
+            _Redirects(permit),
         ):  # neither file: nor ftp: nor data:, whatever a redirect asks for
             self._opener.add_handler(handler)
         self._opener.addheaders = [("User-Agent", user_agent), ("Accept-Encoding", "identity")]
@@ -122,6 +132,7 @@ class HttpFilesystem:
                     f"{shown(uri)} cannot be used as a URL",
                     hint="https://<host>/<path>, without user and password",
                 )
+            self._permit(uri)
             request = urllib.request.Request(uri, method=method)  # noqa: S310  http(s) handlers only
             answer: Any = self._opener.open(request, timeout=self._timeout)
         with contextlib.closing(answer):
@@ -132,39 +143,85 @@ class _HeadUseless(Exception):
     """The answer to HEAD tells nothing; GET may."""
 
 
-class _LinkLocal(Exception):
-    """The name leads to a link-local address."""
+class _Refused(Exception):
+    """The name leads to an address that is not talked to."""
 
 
 class _Connection(http.client.HTTPConnection):
+    public_only = False
+
     def connect(self) -> None:
         super().connect()
-        _refuse_link_local(self.sock)
+        _check_peer(self)
 
 
 class _SecureConnection(http.client.HTTPSConnection):
+    public_only = False
+
     def connect(self) -> None:
         super().connect()
-        _refuse_link_local(self.sock)
+        _check_peer(self)
+
+
+class _PublicConnection(_Connection):
+    public_only = True
+
+
+class _PublicSecureConnection(_SecureConnection):
+    public_only = True
 
 
 class _Http(urllib.request.HTTPHandler):
+    def __init__(self, public_only: bool) -> None:
+        super().__init__()
+        self._kind = _PublicConnection if public_only else _Connection
+
     def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_Connection, req)
+        return self.do_open(self._kind, req)
 
 
 class _Https(urllib.request.HTTPSHandler):
+    def __init__(self, public_only: bool, context: ssl.SSLContext) -> None:
+        super().__init__(context=context)
+        self._kind = _PublicSecureConnection if public_only else _SecureConnection
+
     def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_SecureConnection, req, context=self._context)  # type: ignore[attr-defined]
+        return self.do_open(self._kind, req, context=self._context)  # type: ignore[attr-defined]
 
 
-def _refuse_link_local(connected: socket.socket) -> None:
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    max_redirections = 5
+
+    def __init__(self, permit: Callable[[str], None]) -> None:
+        self._permit = permit
+
+    def redirect_request(self, *arguments: Any) -> urllib.request.Request | None:
+        self._permit(arguments[-1])
+        return super().redirect_request(*arguments)
+
+
+def _check_peer(connection: _Connection | _SecureConnection) -> None:
     # The address really connected to: a check of the name's addresses beforehand could be raced.
-    address = ipaddress.ip_address(connected.getpeername()[0].partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None) or address
-    if mapped.is_link_local or mapped == ipaddress.ip_address("fd00:ec2::254"):
-        connected.close()
-        raise _LinkLocal(str(address))
+    address = ipaddress.ip_address(connection.sock.getpeername()[0].partition("%")[0])
+    inner = getattr(address, "ipv4_mapped", None) or address
+    refused = inner.is_link_local or inner == ipaddress.ip_address("fd00:ec2::254")
+    if connection.public_only and not _is_proxy(connection.host):
+        embeds = any(inner in network for network in _EMBEDDING if inner.version == 6)
+        refused = refused or embeds or inner.is_multicast or not inner.is_global
+    if refused:
+        connection.close()
+        raise _Refused(str(address))
+
+
+# IPv6 prefixes that carry an IPv4 address, to which a gateway may deliver.
+_EMBEDDING = [
+    ipaddress.ip_network(prefix) for prefix in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16")
+]
+
+
+def _is_proxy(host: str) -> bool:
+    """A proxy may have a private address; it is the administrator's word, not the author's."""
+    return host in {urlsplit(proxy).hostname for proxy in urllib.request.getproxies().values()}
 
 
 def shown(uri: str) -> str:
@@ -223,8 +280,10 @@ def _errors(uri: str, method: str) -> Iterator[None]:
         if method == "HEAD":
             raise _HeadUseless from error
         raise errors.NotAllowed(f"{name}: the server answers HTTP {status}") from error
-    except _LinkLocal as error:
-        raise errors.NotAllowed(f"{name} leads to the link-local address {error}") from error
+    except _Refused as error:
+        raise errors.NotAllowed(
+            f"{name} leads to the address {error}, which is not talked to"
+        ) from error
     except urllib.error.URLError as error:
         reason = error.reason
         if isinstance(reason, ssl.SSLCertVerificationError):

@@ -8,17 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import posixpath
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-
-import WDL
-import WDL.Error
+from pathlib import Path
+from urllib.parse import urljoin
 
 from orchestrator import errors
+from orchestrator.wdl import diagnostics, imports, miniwdl_dialect
 
-LARGEST_SOURCE_BYTES = 16 * 1024**2
-MOST_FILES = 5_000
+Fetch = Callable[[str], bytes]  # raises OrchestratorError
 
 
 @dataclass(frozen=True)
@@ -46,86 +45,191 @@ def is_url(name: str) -> bool:
     return name.lower().startswith(("http://", "https://"))
 
 
-def read(path: Path) -> Bundle:
-    """The document at `path` and the closure of its relative imports, from the local file system.
+def read(path: Path, *, dependencies: bytes | None = None, fetch: Fetch | None = None) -> Bundle:
+    """The document at `path` and what it imports, from the local file system.
 
     Only files that import statements name are read, and of those only files called `*.wdl`: a
     document can never have `../../.aws/credentials` read into a bundle. A file whose syntax is
     wrong is taken as it is; `document.load` tells what is wrong with it.
     Raises InvalidWdl with a finding for every import that cannot be followed.
     """
-    findings: list[errors.Finding] = []
     main = Path(os.path.abspath(path))  # noqa: PTH100 - links are kept as the user wrote them
-    texts: dict[Path, str] = {main: _text(main, None)}
-    todo = [main]
-    while todo:
-        importer = todo.pop()
-        for uri, place in _imports(importer, texts[importer]):
-            try:
-                target = _target(importer, uri, place)
-                if target not in texts:
-                    texts[target] = _text(target, place)
-                    todo.append(target)
-            except errors.InvalidWdl as error:
-                findings.append(errors.Finding(error.message, error.place, error.hint))
-        if len(texts) > MOST_FILES:
-            raise errors.InvalidWdl(f"{path} imports more than {MOST_FILES} files")
-    if findings:
+    closure = _Closure(dependencies, fetch, main.parent)
+    closure.follow(str(main), _file_text(main, None))
+    local = [Path(name) for name in closure.texts if name.startswith("/")]
+    root = Path(os.path.commonpath([source.parent for source in local]))
+    return closure.bundle(
+        lambda name: Path(name).relative_to(root).as_posix() if name.startswith("/") else name
+    )
+
+
+def of_text(
+    text: str,
+    *,
+    name: str = "workflow.wdl",
+    dependencies: bytes | None = None,
+    fetch: Fetch | None = None,
+) -> Bundle:
+    """A document that was handed in as text, with a zip of what it imports, or with URLs in it.
+
+    No file of this machine is read, whatever the document says. `name` places it in the zip.
+    Raises InvalidWdl with a finding for every import that cannot be followed.
+    """
+    closure = _Closure(dependencies, fetch, None)
+    closure.follow(posixpath.normpath(name.lstrip("/")), text)
+    return closure.bundle(lambda name: name)
+
+
+def of_url(url: str, *, dependencies: bytes | None = None, fetch: Fetch) -> Bundle:
+    """A document that is fetched, as `of_text`. Raises InvalidWdl, NotAllowed, TryLater."""
+    closure = _Closure(dependencies, fetch, None)
+    closure.follow(*closure.fetched(url, None))
+    return closure.bundle(lambda name: name)
+
+
+class _Closure:
+    """A document and all it imports, by name: a local file's path, a zip member's path, a URL."""
+
+    def __init__(
+        self, dependencies: bytes | None, fetch: Fetch | None, directory: Path | None
+    ) -> None:
+        """`directory`: of the main document, where local files are read; None: none is."""
+        self._archive = imports.Archive(dependencies) if dependencies is not None else None
+        self._fetch = fetch
+        self._directory = directory
+        self._urls: dict[str, str] = {}  # name -> the whole URL
+        self.texts: dict[str, str] = {}
+
+    def follow(self, main: str, text: str) -> None:
+        """Collect everything that a document leads to."""
+        findings: list[errors.Finding] = []
+        self._main = main
+        self.texts[main] = text
+        todo = [main]
+        size = len(text)
+        while todo:
+            importer = todo.pop()
+            for uri, place in _imports(importer, self.texts[importer]):
+                try:
+                    name, text = self._found(importer, uri, place)
+                except errors.TryLater:
+                    raise
+                except errors.OrchestratorError as error:
+                    findings.append(errors.Finding(error.message, place, error.hint))
+                    continue
+                if name not in self.texts:
+                    self.texts[name] = text
+                    size += len(text)
+                    todo.append(name)
+            if len(self.texts) > imports.MOST_FILES or size > imports.LARGEST_BUNDLE_BYTES:
+                raise errors.InvalidWdl(
+                    f"{main} imports more than {imports.MOST_FILES:,} files or "
+                    f"{imports.LARGEST_BUNDLE_BYTES:,} bytes",
+                    place=errors.Place(main),
+                )
+        if findings:
+            raise errors.InvalidWdl(
+                f"{main} cannot be loaded with its imports",
+                findings=sorted(findings, key=lambda finding: str(finding.place)),
+            )
+
+    def bundle(self, rename: Callable[[str], str]) -> Bundle:
+        """All of it, under the names that `linking.resolve` finds again."""
+        files: dict[str, str] = {}
+        for name, text in self.texts.items():
+            new = rename(name)
+            if files.get(new, text) != text:
+                raise errors.InvalidWdl(f"{new} is among the dependencies and here, and differs")
+            files[new] = text
+        return Bundle(rename(self._main), files)
+
+    def _found(self, importer: str, uri: str, place: errors.Place) -> tuple[str, str]:
+        if is_url(uri) or is_url(importer):
+            return self.fetched(urljoin(self._urls.get(importer, importer), uri), place)
+        scheme, separator, _ = uri.partition("://")
+        if separator or uri.startswith("file:"):
+            scheme = scheme.partition(":")[0]
+            raise errors.InvalidWdl(f"imports of the kind {scheme}: are not followed")
+        if uri.startswith("/"):
+            raise errors.InvalidWdl(
+                f"the import {uri} is an absolute path",
+                hint="import by a path relative to this document",
+            )
+        local = self._directory is not None and importer.startswith("/")
+        if local and (found := self._local(importer, uri)):
+            return found
+        if self._archive is not None:
+            inside = "" if local else posixpath.dirname(importer)
+            for base in (inside, ""):
+                name = posixpath.normpath(posixpath.join(base, uri))
+                if name in self._archive.names:
+                    return name, self._archive.text(name)
+        if local:
+            target = _target(Path(importer).parent, uri)
+            return str(target), _file_text(target, place)
+        inside = posixpath.normpath(posixpath.join(posixpath.dirname(importer), uri))
+        if inside.startswith(".."):
+            raise errors.InvalidWdl(f"the import {uri} leads out of what was handed in")
+        known = self._archive.names if self._archive is not None else ()
         raise errors.InvalidWdl(
-            f"{path} cannot be loaded with its imports",
-            findings=sorted(findings, key=lambda finding: str(finding.place)),
+            f"the import {uri} was not handed in",
+            hint=diagnostics.closest(posixpath.basename(uri), known),
         )
-    root = Path(os.path.commonpath([source.parent for source in texts]))
-    files = {source.relative_to(root).as_posix(): text for source, text in texts.items()}
-    return Bundle(main.relative_to(root).as_posix(), files)
+
+    def _local(self, importer: str, uri: str) -> tuple[str, str] | None:
+        """Beside the importer, else beside the main document."""
+        assert self._directory is not None
+        for directory in dict.fromkeys((Path(importer).parent, self._directory)):
+            target = _target(directory, uri)
+            if target.exists():
+                return str(target), _file_text(target, None)
+        return None
+
+    def fetched(self, url: str, place: errors.Place | None) -> tuple[str, str]:
+        """A document by its URL."""
+        name = imports.name_of(url)
+        if self._urls.setdefault(name, url) != url:
+            raise errors.InvalidWdl(f"{name} is imported by two URLs that differ in their query")
+        if name not in self.texts:
+            if self._fetch is None:
+                raise errors.NotAllowed(
+                    f"the import {name} is not fetched here",
+                    hint="hand the document in with the workflow",
+                )
+            return name, imports.text_of(self._fetch(url), name, place)
+        return name, self.texts[name]
 
 
-def _imports(path: Path, text: str) -> list[tuple[str, errors.Place]]:
+def _imports(name: str, text: str) -> list[tuple[str, errors.Place]]:
     if "import" not in text:
         return []
     try:
-        parsed = WDL.parse_document(text, uri=str(path))
-    except (WDL.Error.SyntaxError, WDL.Error.ValidationError, RecursionError):
+        parsed = miniwdl_dialect.parse(text, name, [])
+    except Exception:  # what is wrong with it is told when it is loaded
         return []
     return [
-        (item.uri, errors.Place(str(path), item.pos.line, item.pos.column))
-        for item in parsed.imports
+        (item.uri, errors.Place(name, item.pos.line, item.pos.column)) for item in parsed.imports
     ]
 
 
-def _target(importer: Path, uri: str, place: errors.Place) -> Path:
-    scheme, separator, _ = uri.partition("://")
-    if separator and scheme.lower() in ("http", "https"):
-        raise errors.InvalidWdl(
-            f"the import {uri} is not fetched yet",
-            place=place,
-            hint="save the document beside this one and import it by a relative path",
-        )
-    if separator or uri.startswith("file:"):
-        raise errors.InvalidWdl(f"imports of the kind {scheme}: are not followed", place=place)
-    if PurePosixPath(uri).is_absolute():
-        raise errors.InvalidWdl(
-            f"the import {uri} is an absolute path",
-            place=place,
-            hint="import by a path relative to this document",
-        )
-    target = Path(os.path.normpath(importer.parent / uri))
+def _target(directory: Path, uri: str) -> Path:
+    target = Path(os.path.normpath(directory / uri))
     if Path(os.path.realpath(target)).suffix != ".wdl":  # also where a link leads
         raise errors.InvalidWdl(
-            f"the import {uri} is not followed: its name does not end with .wdl", place=place
+            f"the import {uri} is not followed: its name does not end with .wdl"
         )
     return target
 
 
-def _text(path: Path, place: errors.Place | None) -> str:
+def _file_text(path: Path, place: errors.Place | None) -> str:
     try:
-        if path.stat().st_size > LARGEST_SOURCE_BYTES:
-            raise errors.InvalidWdl(
-                f"{path} is larger than {LARGEST_SOURCE_BYTES} bytes", place=place
-            )
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise errors.InvalidWdl(f"{path} is not UTF-8 text", place=place) from None
+        if not path.is_file() and path.exists():
+            raise errors.InvalidWdl(f"{path} is no file", place=place)
+        with path.open("rb") as file:
+            content = file.read(imports.LARGEST_SOURCE_BYTES + 1)
     except OSError as error:
         reason = error.strerror or str(error)
         raise errors.InvalidWdl(f"{path} cannot be read: {reason}", place=place) from None
+    except ValueError:
+        raise errors.InvalidWdl(f"{str(path)!r} is no name of a file", place=place) from None
+    return imports.text_of(content, str(path), place)

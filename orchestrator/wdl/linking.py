@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 from WDL import Error, Tree
 
 from orchestrator.errors import Finding
-from orchestrator.wdl import diagnostics, miniwdl_dialect
+from orchestrator.wdl import diagnostics, imports, miniwdl_dialect
 from orchestrator.wdl.bundle import Bundle, is_url
 from orchestrator.wdl.diagnostics import Refused
 
@@ -70,9 +70,9 @@ class Linker:
 
 def resolve(bundle: Bundle, uri: str, importer: str) -> str:
     """The bundle's file for an import: a URL's own, else from the importing file's directory, else
-    from the root. Raises Refused."""
+    from the main document's or the root. Raises Refused."""
     if is_url(uri) or is_url(importer):
-        name = urljoin(importer, uri) if is_url(importer) else uri
+        name = imports.name_of(urljoin(importer, uri))
         if name in bundle.files:
             return name
         raise Refused(
@@ -81,7 +81,7 @@ def resolve(bundle: Bundle, uri: str, importer: str) -> str:
         )
     if "://" in uri or uri.startswith(("/", "file:")):
         raise Refused(f"the import {uri} is refused: only relative paths and URLs are followed")
-    for base in (posixpath.dirname(importer), ""):
+    for base in (posixpath.dirname(importer), posixpath.dirname(bundle.main), ""):
         name = posixpath.normpath(posixpath.join(base, uri))
         if name in bundle.files:
             return name

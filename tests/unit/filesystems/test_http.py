@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from orchestrator import errors
+from orchestrator.filesystems import http as module
 from orchestrator.filesystems.http import HttpFilesystem, shown
 
 
@@ -122,37 +123,64 @@ def test_no_redirect_leads_to_files_of_this_machine(base: str) -> None:
         WEB.read(f"{base}/file", 10_000)
 
 
-def test_link_local_addresses_are_never_talked_to(
-    base: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The address that counts is the one connected to, whatever name or redirect led there."""
-    import orchestrator.filesystems.http as module
+class _Connected:
+    """A connection to this address."""
 
-    class Connected:
-        def __init__(self, address: str) -> None:
-            self.address, self.closed = address, False
+    host = "example.org"
 
-        def getpeername(self) -> tuple[str, int]:
-            return self.address, 80
+    def __init__(self, address: str, public_only: bool) -> None:
+        self.sock, self.public_only, self.closed = self, public_only, False
+        self._address = address
 
-        def close(self) -> None:
-            self.closed = True
+    def getpeername(self) -> tuple[str, int]:
+        return self._address, 80
 
-    for address in ("169.254.169.254", "169.254.170.2", "::ffff:169.254.169.254", "fe80::1%eth0",
-                    "fd00:ec2::254"):  # fmt: skip
-        connected: Any = Connected(address)
-        with pytest.raises(module._LinkLocal):
-            module._refuse_link_local(connected)
+    def close(self) -> None:
+        self.closed = True
+
+
+LINK_LOCAL = ["169.254.169.254", "169.254.170.2", "::ffff:169.254.169.254", "fe80::1%eth0"]
+LINK_LOCAL += ["fd00:ec2::254"]
+PRIVATE = ["127.0.0.1", "10.0.0.1", "192.168.1.1", "172.16.0.1", "100.64.0.1", "0.0.0.0", "::1"]
+PRIVATE += ["fc00::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::", "224.0.0.1"]
+
+
+@pytest.mark.parametrize("address", LINK_LOCAL + PRIVATE + ["8.8.8.8", "2606:4700::1111"])
+@pytest.mark.parametrize("public_only", [False, True])
+def test_the_address_that_counts_is_the_one_connected_to(address: str, public_only: bool) -> None:
+    """Whatever name or redirect led there."""
+    connected: Any = _Connected(address, public_only)
+    if address in LINK_LOCAL or (public_only and address in PRIVATE):
+        with pytest.raises(module._Refused):
+            module._check_peer(connected)
         assert connected.closed
-    module._refuse_link_local(Connected("10.0.0.1"))  # type: ignore[arg-type]
+    else:
+        module._check_peer(connected)
 
-    def refuse(connected: Any) -> None:
-        connected.close()
-        raise module._LinkLocal("169.254.169.254")
 
-    monkeypatch.setattr(module, "_refuse_link_local", refuse)
-    with pytest.raises(errors.NotAllowed, match=r"169\.254\.169\.254"):
-        WEB.read(f"{base}/unsized", 10)
+def test_an_address_that_is_not_talked_to_is_said(base: str) -> None:
+    with pytest.raises(errors.NotAllowed, match=r"127\.0\.0\.1, which is not talked to"):
+        HttpFilesystem(timeout_seconds=5, public_only=True).read(f"{base}/unsized", 10)
+
+
+def test_a_proxy_may_have_a_private_address(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", base)
+    web = HttpFilesystem(timeout_seconds=5, public_only=True)
+    with pytest.raises(errors.TryLater, match="closed connection"):  # it got there
+        web.read("http://example.org/status/404", 10)
+
+
+def test_every_redirect_needs_the_permit(base: str) -> None:
+    asked: list[str] = []
+
+    def permit(url: str) -> None:
+        asked.append(url)
+        if "169.254" in url:
+            raise errors.NotAllowed("not there")
+
+    with pytest.raises(errors.NotAllowed, match="not there"):
+        HttpFilesystem(timeout_seconds=5, permit=permit).read(f"{base}/metadata", 10)
+    assert asked == [f"{base}/metadata", "http://[::ffff:169.254.1.1]/"]
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,8 @@ def test_imports_in_a_circle_are_read_once_and_refused_when_loaded(tmp_path: Pat
 @pytest.mark.parametrize(
     ("uri", "says"),
     [
-        ("https://example.org/x.wdl", "not fetched yet"),
-        ("HTTP://example.org/x.wdl", "not fetched yet"),
+        ("https://example.org/x.wdl", "not fetched here"),
+        ("HTTP://example.org/x.wdl", "not fetched here"),
         ("s3://bucket/x.wdl", "not followed"),
         ("file:///etc/passwd", "not followed"),
         ("/etc/passwd", "absolute path"),
