@@ -5,6 +5,8 @@ from __future__ import annotations
 from constructs import Construct
 
 from stacks.compute import ComputeStack
+from stacks.constructs import interface_endpoints
+from stacks.contract import ContractStack
 from stacks.database import DatabaseStack
 from stacks.host import HostStack
 from stacks.identity import IdentityStack
@@ -17,21 +19,24 @@ def build(scope: Construct, settings: Settings) -> None:
     """All stacks of an environment. References go from later ones to earlier ones only."""
     network = NetworkStack(scope, settings=settings)
     storage = StorageStack(scope, settings=settings)
-    identity = IdentityStack(scope, settings=settings, bucket=storage.root.bucket)
-    database = DatabaseStack(scope, settings=settings, vpc=network.vpc)
+    identity = IdentityStack(scope, settings=settings, bucket=storage.root.bucket, key=storage.key)
+    database = DatabaseStack(scope, settings=settings, network=network, key=storage.key)
     compute = ComputeStack(
-        scope,
-        settings=settings,
-        vpc=network.vpc,
-        subnets=network.hosts,
-        worker_role=identity.worker,
+        scope, settings=settings, vpc=network.vpc, subnets=network.hosts, key=storage.key
     )
-    HostStack(
-        scope,
-        settings=settings,
-        network=network,
-        storage=storage,
-        identity=identity,
-        database=database,
-        compute=compute,
-    )
+    contract = ContractStack(scope, settings=settings, storage=storage, database=database)
+    # What goes from these to those goes through SSM, where no reference tells CDK of it. The
+    # contract comes when all that it names is there.
+    compute.add_stack_dependency(identity)
+    contract.add_stack_dependency(compute)
+    if settings.host.enabled:
+        HostStack(
+            scope,
+            settings=settings,
+            network=network,
+            storage=storage,
+            database=database,
+            contract=contract,
+        )
+    if settings.network.egress == "endpoints":
+        network.reach(interface_endpoints.called(scope))
