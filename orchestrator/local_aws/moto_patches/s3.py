@@ -21,6 +21,9 @@ def apply() -> None:
     from moto.s3.models import FakeBucket
 
     replace(FakeBucket, "get_permission", _get_permission)
+    # S3 does not look at the target's policy when logging is switched on; CDK's, which names the
+    # bucket that is logged, can only come after both.
+    replace(FakeBucket, "_log_permissions_enabled_policy", lambda _: lambda *_, **__: True)
 
 
 def _get_permission(original: Any) -> Any:
