@@ -70,6 +70,9 @@ class Backend(Protocol):
         sense here at all.
         """
 
+    def lasting(self, shape: Shape) -> Shape | None:
+        """The same on hosts that nobody takes away; None where `shape` is on such, or none fits."""
+
     def submit(self, submission: Submission) -> str:
         """Start it; the answer is the job's id. From here on `changes` reports on it.
 

@@ -55,4 +55,13 @@ class Cancel:
     indices: tuple[int, ...]
 
 
-Effect = Fetch | Put | Submit | Find | Revoke | Cancel
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which of these words comes first in a file? `token`: the attempt that it is asked for."""
+
+    token: str
+    uri: str
+    words: tuple[str, ...]
+
+
+Effect = Fetch | Put | Submit | Find | Revoke | Cancel | Search

@@ -27,6 +27,7 @@ def group(
     backend: str,
     max_array_size: int,
     now: float,
+    share: str,
 ) -> Iterator[Submission]:
     """Submissions for attempts of one root workflow, in the order they became ready.
 
@@ -57,6 +58,7 @@ def group(
                     ("call", call_name),
                     ("submission", submission_id),
                 ),
+                share=share,
             )
 
 

@@ -30,6 +30,7 @@ _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _TRIES = 8  # of a look-up or a write, over about 45 s: a storage's hiccup fails no workflow
+_SEARCHED_BYTES = 64 * 1024**2  # a larger stderr is judged by its end
 _GATHER_SECONDS = 0.2  # between two sweeps: what ends together is committed together
 
 
@@ -110,6 +111,8 @@ class Effects:
                 self._submit(lambda: self._find(root_id, port, handle))
             case actions.Revoke(handle):
                 self._submit(lambda: self._revoke(tenure, port, handle))
+            case actions.Search():
+                self._submit(lambda: self._search(root_id, effect), self._files)
             case actions.Cancel(handle, indices):
                 self._submit(lambda: self._cancel(root_id, port, handle, indices))
 
@@ -175,6 +178,17 @@ class Effects:
         except Exception as error:
             _log.warning("a job was not ended", submission=handle.name, reason=str(error))
             self._post(events.CancelFailed(root_id, handle.id))
+
+    def _search(self, root_id: str, search: actions.Search) -> None:
+        word = None
+        try:
+            filesystem = self._filesystems.of(search.uri)
+            content = self._patiently(lambda: filesystem.read(search.uri, _SEARCHED_BYTES))
+            places = {content.find(word.encode()): word for word in search.words}
+            word = min(((at, word) for at, word in places.items() if at >= 0), default=(0, None))[1]
+        except Exception as error:
+            _log.warning("a file was not searched", uri=search.uri, reason=str(error))
+        self._post(events.Searched(root_id, search.token, word))
 
     def _put(self, root_id: str, writes: Iterable[Write]) -> None:
         try:

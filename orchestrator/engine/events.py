@@ -116,6 +116,15 @@ class Revoked:
 
 
 @dataclass(frozen=True, slots=True)
+class Searched:
+    """The first of the words that is in the file; None: none is, or it cannot be read."""
+
+    root_id: str
+    token: str
+    word: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Changed:
     """One sweep of a backend's poller."""
 
@@ -156,6 +165,7 @@ Event = (
     | FindFailed
     | CancelFailed
     | Revoked
+    | Searched
     | Changed
     | Lost
     | Commanded

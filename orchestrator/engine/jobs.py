@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from orchestrator import errors
 from orchestrator.backends.base import Backend, Change, JobState
 from orchestrator.engine import dispatcher, faultpoints, judgement
-from orchestrator.engine.actions import Cancel, Find, Revoke, Submit
+from orchestrator.engine.actions import Cancel, Find, Revoke, Search, Submit
 from orchestrator.engine.calls import Call, Calls
 from orchestrator.engine.faultpoints import Step
 from orchestrator.engine.outbox import Outbox
@@ -30,6 +30,7 @@ from orchestrator.model import runtime, states
 from orchestrator.model.failures import Failure, FailureCode
 from orchestrator.model.job import JobSpec, Shape, Submission
 from orchestrator.model.manifest import Manifest, OutputFile
+from orchestrator.model.options import WorkflowOptions
 from orchestrator.model.records import AttemptRecord, FactRecord, SubmissionRecord
 from orchestrator.model.states import AttemptState, CallState, SubmissionState
 from orchestrator.wdl.facts import Facts
@@ -47,6 +48,7 @@ class RunSettings:
     root: str
     default_runtime_attributes: Mapping[str, Any] = field(default_factory=dict)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    memory_keys: tuple[str, ...] = ()  # system.memory-retry-error-keys
     hog_option: str = "hogGroup"
     max_jobs: int = 1_000_000
     max_scatter_width: int = 1_000_000
@@ -72,7 +74,7 @@ class Jobs:
         self,
         backend: Backend,
         settings: RunSettings,
-        options: Mapping[str, Any],
+        options: WorkflowOptions,
         workflow_name: str,
         facts: Facts,
         outbox: Outbox,
@@ -97,6 +99,7 @@ class Jobs:
         self._attached: dict[tuple[str, str, int], Call] = {}  # with the backend, by attempt
         self._submissions: dict[str, LiveSubmission] = {}
         self._early: dict[tuple[str, int], Change] = {}
+        self._searched: dict[str, tuple[Call, Change, Failure]] = {}  # by attempt: ours to answer
         self._fits: dict[Shape, Failure | None] = {}
         self._throttled = 0  # TryLater answers in a row
 
@@ -165,7 +168,7 @@ class Jobs:
         else:
             self._queue_prepare(call)
 
-    def dispatch(self, limit: int | None) -> None:
+    def dispatch(self, limit: int | None, share: str) -> None:
         """Turn ready attempts into submissions; at most `limit` attempts, all when None."""
         taken = self._ready if limit is None else self._ready[:limit]
         self._ready = [] if limit is None else self._ready[limit:]
@@ -176,6 +179,7 @@ class Jobs:
             backend=self._backend.name,
             max_array_size=self._backend.max_array_size,
             now=self._outbox.now,
+            share=share,
         ):
             self._intend(submission, [by_ref[ref] for ref in submission.handle.attempts])
 
@@ -215,9 +219,16 @@ class Jobs:
             prepared = call.task.prepare(work_dir, call.attempt, self._facts)
             call.attributes = runtime.parse(
                 prepared.runtime,
-                self._options.get("default_runtime_attributes") or {},
+                self._options.default_runtime_attributes,
                 self._settings.default_runtime_attributes,
-            )
+            ).with_memory_grown(self._growth(call))
+            role = self._options.aws_batch_job_role_arn
+            if role:
+                shape = replace(call.attributes.shape, job_role_arn=role)
+                call.attributes = replace(call.attributes, shape=shape)
+            if self._settings.retry.wants_lasting(call.failed_before):
+                shape = self._backend.lasting(call.attributes.shape) or call.attributes.shape
+                call.attributes = replace(call.attributes, shape=shape)
             call.prepared = prepared
         return call.prepared
 
@@ -280,7 +291,7 @@ class Jobs:
         self._outbox.record(record)
         self._submissions[handle.id] = LiveSubmission(record, handle, set(range(len(calls))))
         for index, call in enumerate(calls):
-            assert call.prepared is not None
+            assert call.attributes is not None
             work_dir = submission.jobs[index].work_dir
             record_of_attempt = AttemptRecord(
                 workflow_id=call.flow.record.id,
@@ -291,7 +302,7 @@ class Jobs:
                 submission_id=handle.id,
                 array_index=index,
                 uri=work_dir.uri,
-                runtime=json.dumps(call.prepared.runtime, separators=(",", ":")),
+                runtime=json.dumps(dict(call.attributes.effective), separators=(",", ":")),
                 stdout=work_dir.stdout,
                 stderr=work_dir.stderr,
                 started_at=self._outbox.now,
@@ -429,7 +440,7 @@ class Jobs:
         """Judge a finished job; its outputs are evaluated from its manifest."""
         prepared = self._evaluate(call)
         assert call.attributes is not None
-        failure = judgement.judge(change, call.attributes)
+        failure = judgement.judge(change, call.attributes, self._memory_keys)
         faultpoints.reach(Step.JUDGED)
         outputs: dict[str, Any] = {}
         if failure is None:
@@ -443,13 +454,46 @@ class Jobs:
                     error.sentence + (f"; the end of stderr:\n{tail}" if tail else ""),
                 )
         if failure is not None:
-            self._attempt_failed(call, change, failure)
+            if not self._searches_for_memory(call, change, failure):
+                self._attempt_failed(call, change, failure)
             return
         assert change.manifest is not None
         self._ends.call_done(call, outputs)
         self._pin_outputs(change.manifest, outputs)
         self._record_attempt(call, change, AttemptState.SUCCEEDED, None)
         self._detach(call)
+
+    @property
+    def _memory_keys(self) -> tuple[str, ...]:
+        return self._settings.memory_keys if self._options.memory_retry_multiplier > 1 else ()
+
+    def _growth(self, call: Call) -> float:
+        """How much more memory this attempt gets: each one before it that lacked some counts."""
+        lacking = call.failed_before.count(FailureCode.OUT_OF_MEMORY)
+        return self._options.memory_retry_multiplier**lacking
+
+    def _searches_for_memory(self, call: Call, change: Change, failure: Failure) -> bool:
+        """Whether the whole of stderr is being searched first: the manifest has only its end."""
+        manifest = change.manifest
+        if (
+            failure.code is not FailureCode.WRONG_RETURN_CODE
+            or manifest is None
+            or not self._memory_keys
+            or manifest.stderr.size <= len(manifest.stderr_tail.encode())
+        ):
+            return False
+        self._searched[call.ref.token] = (call, change, failure)
+        self._outbox.perform(Search(call.ref.token, manifest.stderr.uri, self._memory_keys))
+        return True
+
+    def searched(self, token: str, key: str | None) -> None:
+        """The answer to Search: the first of its words that is there."""
+        waiting = self._searched.pop(token, None)
+        if waiting is not None:
+            call, change, failure = waiting
+            self._attempt_failed(
+                call, change, failure if key is None else judgement.lacked_memory(failure, key)
+            )
 
     def _attempt_failed(self, call: Call, change: Change | None, failure: Failure) -> None:
         """Another attempt, or the end of the call."""
@@ -459,8 +503,8 @@ class Jobs:
         )
         self._detach(call)
         delay = None
+        limit = call.attributes.max_retries if call.attributes else 0
         if not aborted and not self._ends.holds():
-            limit = call.attributes.max_retries if call.attributes else 0
             delay = self._settings.retry.delay(failure, call.failed_before, limit)
         if delay is None:
             self._ends.call_failed(call, failure)
@@ -471,7 +515,13 @@ class Jobs:
             "Retrying",
             call_id=call.ready.id,
             attempt=call.attempt,
-            detail={"code": failure.code, "message": failure.message, "delay_seconds": delay},
+            detail={
+                "code": failure.code,
+                "class": failure.retry_class,
+                "message": failure.message,
+                "delay_seconds": delay,
+                **self._settings.retry.spent(failure, call.failed_before, limit),
+            },
         )
         call.attempt += 1
         call.prepared = None

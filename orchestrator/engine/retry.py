@@ -18,6 +18,7 @@ class RetryPolicy:
     """The engine's own budgets and delays (seconds, doubled with each use of the budget)."""
 
     lost: int = 5
+    spot: int = 2  # losses of a spot host, and then the job goes where hosts last
     transient: int = 3
     first_delay_seconds: float = 2.0
     longest_delay_seconds: float = 300.0
@@ -30,6 +31,16 @@ class RetryPolicy:
             RetryClass.LOST: self.lost,
             RetryClass.TRANSIENT: self.transient,
         }[retry_class]
+
+    def wants_lasting(self, earlier: Iterable[str]) -> bool:
+        """Whether the next attempt shall be on hosts that nobody takes away."""
+        return Counter(earlier)[FailureCode.SPOT_LOSS] >= self.spot
+
+    def spent(self, failure: Failure, earlier: Iterable[str], max_retries: int) -> dict[str, int]:
+        """Of the budget that pays for another attempt: `used`, that one included, and `budget`."""
+        retry_class = failure.retry_class
+        used = Counter(_class_of(code) for code in earlier)[retry_class]
+        return {"used": used, "budget": self.budget(retry_class, max_retries)}
 
     def delay(self, failure: Failure, earlier: Iterable[str], max_retries: int) -> float | None:
         """Seconds until the next attempt, or None where there is none.

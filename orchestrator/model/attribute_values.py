@@ -31,15 +31,18 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 # CloudWatch Logs API reference, CreateLogGroup.
 _LOG_GROUP = re.compile(r"[.\-_/#A-Za-z0-9]{1,512}")
 _MOUNT = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9._-]*)+")
-_DISK_TYPES = {"SSD", "HDD", "LOCAL", "EFS"}
+_DISK_TYPES = {"SSD", "HDD", "LOCAL"}
+_SHARED_TYPES = {"EFS", "FSX"}
 
 
 @dataclass(frozen=True, slots=True)
 class Disks:
-    """`gib`: all sizes together, 0 where none is given. `mounts`: paths besides the work dir's."""
+    """`gib`: all sizes together, 0 where none is given. `mounts`: paths besides the work dir's;
+    `shared`: those of them that hosts have mounted already (EFS, FSx)."""
 
     gib: int = 0
     mounts: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,26 +272,28 @@ def disks(value: Any, name: str) -> Disks:
         entries = value
     else:
         entries = [value]
-    gib, mounts = 0.0, []
+    gib, mounts, shared = 0.0, [], []
     for entry in entries:
-        mount, size = _disk(entry, name)
-        gib += size
+        mount, size, is_shared = _disk(entry, name)
+        gib += 0 if is_shared else size
         if mount:
             mounts.append(mount)
+        if is_shared:
+            shared.append(mount)
     if len(set(mounts)) != len(mounts):
         raise wrong(name, value, "each mount point once")
     if gib > _LARGEST_GIB:
         raise wrong(name, value, "no more than a machine can have")
-    return Disks(math.ceil(gib), tuple(mounts))
+    return Disks(math.ceil(gib), tuple(mounts), tuple(shared))
 
 
-def _disk(entry: Any, name: str) -> tuple[str, float]:
-    """(mount point, "" for the work dir's disk; GiB)."""
+def _disk(entry: Any, name: str) -> tuple[str, float, bool]:
+    """(mount point, "" for the work dir's disk; GiB; whether hosts have it mounted already)."""
     expected = 'disks such as "local-disk 20 SSD", "/mnt/data 5 GiB" or "20 GiB"'
     if isinstance(entry, int | float) and not isinstance(entry, bool):
         if not 0 <= entry <= _LARGEST_GIB:
             raise wrong(name, entry, expected)
-        return "", float(entry)
+        return "", float(entry), False
     if not isinstance(entry, str):
         raise wrong(name, entry, expected)
     words, mount = entry.split(), ""
@@ -300,15 +305,16 @@ def _disk(entry: Any, name: str) -> tuple[str, float]:
             raise wrong(name, entry, "a mount point such as /mnt/data")
     elif not words:
         raise wrong(name, entry, expected)
-    if words and words[-1].upper() in _DISK_TYPES:
+    shared = bool(mount and words and words[-1].upper() in _SHARED_TYPES)
+    if shared or (words and words[-1].upper() in _DISK_TYPES):
         words = words[:-1]  # what kind of disk: there is one kind here
     if not words:
-        return mount, 0.0
+        return mount, 0.0, shared
     size = " ".join(words)
     if len(words) == 1 and re.fullmatch(r"[0-9]+(\.[0-9]+)?", size):
-        return mount, float(size)
+        return mount, float(size), shared
     try:
-        return mount, size_bytes(size, name) / 1024**3
+        return mount, size_bytes(size, name) / 1024**3, shared
     except errors.InvalidRuntimeAttribute:
         raise wrong(name, entry, expected) from None
 

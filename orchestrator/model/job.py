@@ -31,8 +31,8 @@ class Shape:
     Units: `cpu` in vCPUs, `memory_mib` and `shared_memory_mib` in MiB, `disk_gib` in GiB,
     `timeout_seconds` 0 = none. `queue` is a queue's ARN, or empty for the backend's default.
     `image` is empty where a task names none. `mounts` are absolute paths that `disks` names besides
-    the work dir's disk; `ulimits` are (name, soft, hard). `log_group` and `job_role_arn` are empty
-    for the backend's own.
+    the work dir's disk, `shared_mounts` those of them that hosts have mounted already; `ulimits`
+    are (name, soft, hard). `log_group` and `job_role_arn` are empty for the backend's own.
     """
 
     image: str = ""
@@ -45,6 +45,7 @@ class Shape:
     shared_memory_mib: int = 0
     shell: str = "/bin/bash"
     mounts: tuple[str, ...] = ()
+    shared_mounts: tuple[str, ...] = ()
     ulimits: tuple[tuple[str, int, int], ...] = ()
     fuse: bool = False
     log_group: str = ""
@@ -122,9 +123,14 @@ class SubmissionHandle:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One SubmitJob: jobs of one shape. `jobs[i]` belongs to `handle.attempts[i]`."""
+    """One SubmitJob: jobs of one shape. `jobs[i]` belongs to `handle.attempts[i]`.
+
+    `share`: what the submission belongs to where a backend divides its room between several: the
+    hog group, or else the root workflow.
+    """
 
     handle: SubmissionHandle
     shape: Shape
     jobs: tuple[JobSpec, ...]
     labels: tuple[tuple[str, str], ...] = ()  # become tags
+    share: str = ""

@@ -177,6 +177,7 @@ def parse(task: Mapping[str, Any], *defaults: Mapping[str, Any]) -> RuntimeAttri
             timeout_seconds=read.get("jobTimeout", 0),
             shared_memory_mib=read.get("sharedMemorySize", 0),
             mounts=disks.mounts,
+            shared_mounts=disks.shared,
             ulimits=tuple((u.name, u.soft, u.hard) for u in read.get("ulimits", ())),
             fuse=read.get("fuseMount", False),
             log_group=read.get("logGroupName", ""),

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
@@ -121,7 +122,7 @@ class AwsBatchBackend:
         if queue is None:
             known = ", ".join(queue.arn for queue in queues)
             return _never(f"queueArn {arn} is no queue of this environment; there are: {known}")
-        reason = images.unreachable(self._deployment, shape.image)
+        reason = images.unreachable(self._deployment, shape.image) or self._forbidden(shape)
         if reason is not None:
             return _never(reason)
         if _holds(queue, shape):
@@ -134,6 +135,41 @@ class AwsBatchBackend:
             f"the task asks for {wanted}, but a job on queue {queue.name} can have at most "
             f"{most}{advice}"
         )
+
+    def lasting(self, shape: Shape) -> Shape | None:
+        """On-demand in place of spot, of the same architecture."""
+        deployment = self._deployment
+        arn = shape.queue or deployment.default_queue_arn
+        queue = next((queue for queue in deployment.queues if queue.arn == arn), None)
+        if queue is None or queue.kind != "spot":
+            return None
+        for other in deployment.queues:
+            same = other.architecture == queue.architecture and other.kind == "on-demand"
+            if same and _holds(other, shape):
+                return replace(shape, queue=other.arn)
+        return None
+
+    def _forbidden(self, shape: Shape) -> str | None:
+        """What the environment does not allow a job, for it would get at the host by it."""
+        deployment = self._deployment
+        roles = {deployment.job_role_arn, *deployment.job_role_arns}
+        if shape.job_role_arn and shape.job_role_arn not in roles:
+            return (
+                f"the role {shape.job_role_arn} is not one that jobs may have; there are: "
+                f"{', '.join(sorted(roles))}"
+            )
+        if shape.fuse and not deployment.fuse_mount:
+            return (
+                "fuseMount asks for a privileged container, which this environment does not allow; "
+                "fuse_mount in the settings of its stacks does"
+            )
+        strangers = sorted(set(shape.shared_mounts) - set(self._settings.shared_mounts))
+        if strangers:
+            return (
+                f"disks names {', '.join(strangers)} of the hosts; shared-mounts in the backend's "
+                "config says what jobs may mount of them"
+            )
+        return None
 
     # --- submissions
 
@@ -218,9 +254,14 @@ class AwsBatchBackend:
         }
         if len(submission.jobs) > 1:
             request["arrayProperties"] = {"size": len(submission.jobs)}
+        if self._is_shared(request["jobQueue"]):
+            request["shareIdentifier"] = names.share(submission)
         if shape.timeout_seconds:
             request["timeout"] = {"attemptDurationSeconds": shape.timeout_seconds}
         return request
+
+    def _is_shared(self, arn: str) -> bool:
+        return any(queue.fair_share for queue in self._deployment.queues if queue.arn == arn)
 
     def _look_up(self, handle: SubmissionHandle) -> str | None:
         with self._lock:

@@ -76,17 +76,33 @@ class JobDefinitions:
 
 def container_properties(deployment: Deployment, shape: Shape) -> dict[str, Any]:
     """`containerProperties` of RegisterJobDefinition."""
-    linux = {"sharedMemorySize": shape.shared_memory_mib} if shape.shared_memory_mib else {}
+    linux: dict[str, Any] = {}
+    if shape.shared_memory_mib:
+        linux["sharedMemorySize"] = shape.shared_memory_mib
+    if shape.fuse:
+        linux["devices"] = [{"hostPath": "/dev/fuse", "containerPath": "/dev/fuse"}]
+    mounts = [
+        {"name": f"disk-{number}", "path": path, "shared": path in shape.shared_mounts}
+        for number, path in enumerate(shape.mounts)
+    ]
+    limits = [
+        {"name": name, "softLimit": soft, "hardLimit": hard} for name, soft, hard in shape.ulimits
+    ]
     secret = images.secret(deployment, shape.image)
     login = {"repositoryCredentials": {"credentialsParameter": secret}} if secret else {}
     return {
         "image": images.pulled(deployment, shape.image),
         "command": stage.command(deployment.tools_path, deployment.scratch_path),
-        "jobRoleArn": deployment.job_role_arn,
+        "jobRoleArn": shape.job_role_arn or deployment.job_role_arn,
         "executionRoleArn": deployment.execution_role_arn,
         "volumes": [
             {"name": "tools", "host": {"sourcePath": deployment.tools_path}},
             {"name": "scratch", "host": {"sourcePath": deployment.scratch_path}},
+            # Without a path of the host's, Docker makes a new one, gone with the container.
+            *(
+                {"name": m["name"], "host": {"sourcePath": m["path"]} if m["shared"] else {}}
+                for m in mounts
+            ),
         ],
         "mountPoints": [
             {
@@ -99,6 +115,10 @@ def container_properties(deployment: Deployment, shape: Shape) -> dict[str, Any]
                 "containerPath": deployment.scratch_path,
                 "readOnly": False,
             },
+            *(
+                {"sourceVolume": m["name"], "containerPath": m["path"], "readOnly": False}
+                for m in mounts
+            ),
         ],
         # Big scatters swamp the credentials endpoint (amazon-genomics-cli#80).
         "environment": [
@@ -111,9 +131,14 @@ def container_properties(deployment: Deployment, shape: Shape) -> dict[str, Any]
         ],
         "logConfiguration": {
             "logDriver": "awslogs",
-            "options": {"awslogs-group": deployment.log_group, "awslogs-stream-prefix": "job"},
+            "options": {
+                "awslogs-group": shape.log_group or deployment.log_group,
+                "awslogs-stream-prefix": "job",
+            },
         },
         **({"linuxParameters": linux} if linux else {}),
+        **({"privileged": True} if shape.fuse else {}),
+        **({"ulimits": limits} if limits else {}),
         **login,
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 
@@ -20,6 +21,22 @@ def job_name(handle: SubmissionHandle) -> str:
     return f"{text}-{handle.id}" if text else handle.id
 
 
+def share(submission: Submission) -> str:
+    """The share identifier, in letters and digits.
+
+    A group's name as it is, where it can be, so that the weights in the settings of the stacks name
+    it. Workflows of no group are spread over 256: a queue takes 500 at most.
+    """
+    group, root_id = submission.share, submission.handle.attempts[0].root_workflow_id
+    if group in ("", root_id):
+        return f"wf{_bucket(root_id)}"
+    return group if re.fullmatch(r"[A-Za-z0-9]{1,255}", group) else f"group{_bucket(group)}"
+
+
+def _bucket(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:2]
+
+
 def tags(submission: Submission) -> dict[str, str]:
     """Labels as tags; ours win, and are kept when there are too many."""
     handle = submission.handle
@@ -27,7 +44,7 @@ def tags(submission: Submission) -> dict[str, str]:
         SUBMISSION_TAG: handle.id,
         ROOT_WORKFLOW_TAG: handle.attempts[0].root_workflow_id,
     }
-    labels = dict(_clean(submission.labels))
+    labels = dict(_clean((*submission.shape.tags, *submission.labels)))
     kept = {key: value for key, value in labels.items() if key not in ours}
     return dict(list(kept.items())[: MOST_TAGS - len(ours)]) | ours
 

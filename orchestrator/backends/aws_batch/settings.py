@@ -14,6 +14,7 @@ class Settings:
     """
 
     root: str = ""
+    shared_mounts: tuple[str, ...] = ()  # of EFS and FSx: what jobs may mount of their hosts
     connections: int = 32  # at the same time, to S3
 
     # How often a job is looked at: at first, then at this part of its age, at most.

@@ -172,6 +172,10 @@ class LocalBackend:
             )
         return None
 
+    def lasting(self, shape: Shape) -> Shape | None:
+        """Nobody takes this machine away."""
+        return None
+
     def submit(self, submission: Submission) -> str:
         """Write it down, then queue its jobs. Raises InvalidInputs, NotAllowed, TryLater."""
         handle, shape = submission.handle, submission.shape

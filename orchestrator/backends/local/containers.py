@@ -69,6 +69,10 @@ class Engine:
         arguments += ["--user", user]
         if shape.shared_memory_mib:
             arguments += ["--shm-size", f"{shape.shared_memory_mib}m"]
+        for limit, soft, hard in shape.ulimits:
+            arguments += ["--ulimit", f"{limit}={soft}:{hard}"]
+        for path in shape.mounts:  # a new directory of Docker's, removed with the container
+            arguments += ["--volume", path]
         if shape.gpu_count:
             arguments += ["--gpus", str(shape.gpu_count)]
         script = ("/bin/sh", str(SCRIPT), self.program, name, str(verdict))

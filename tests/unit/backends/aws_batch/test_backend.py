@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import io
 import subprocess
@@ -283,3 +284,69 @@ def test_what_an_error_of_another_call_means(
     error: Exception, kind: type[errors.OrchestratorError]
 ) -> None:
     assert type(refusals.of_call(error, "reading")) is kind
+
+
+def test_what_a_container_is_given_by_runtime_attributes() -> None:
+    shape = Shape(
+        image="ubuntu",
+        mounts=("/mnt/data", "/mnt/efs"),
+        shared_mounts=("/mnt/efs",),
+        ulimits=(("nofile", 1024, 4096),),
+        fuse=True,
+        log_group="/team/jobs",
+        job_role_arn="arn:other",
+        shared_memory_mib=64,
+    )
+    found = container_properties(DEPLOYMENT, shape)
+    assert found["volumes"][2:] == [
+        {"name": "disk-0", "host": {}},
+        {"name": "disk-1", "host": {"sourcePath": "/mnt/efs"}},
+    ]
+    assert [m["containerPath"] for m in found["mountPoints"][2:]] == ["/mnt/data", "/mnt/efs"]
+    assert found["ulimits"] == [{"name": "nofile", "softLimit": 1024, "hardLimit": 4096}]
+    assert found["privileged"] is True
+    assert found["linuxParameters"] == {
+        "sharedMemorySize": 64,
+        "devices": [{"hostPath": "/dev/fuse", "containerPath": "/dev/fuse"}],
+    }
+    assert found["logConfiguration"]["options"]["awslogs-group"] == "/team/jobs"
+    assert found["jobRoleArn"] == "arn:other"
+    assert "privileged" not in container_properties(DEPLOYMENT, Shape(image="ubuntu"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "sentence"),
+    [
+        (Shape(image="i", job_role_arn="arn:admin"), "is not one that jobs may have"),
+        (Shape(image="i", fuse=True), "privileged container"),
+        (Shape(image="i", mounts=("/etc",), shared_mounts=("/etc",)), "shared-mounts"),
+    ],
+)
+def test_what_would_open_the_host_to_a_job_is_refused(shape: Shape, sentence: str) -> None:
+    failure = make().fits(shape)
+    assert failure is not None
+    assert sentence in failure.message
+    allowed = DEPLOYMENT.model_copy(update={"fuse_mount": True, "job_role_arns": ("arn:admin",)})
+    settings = Settings(shared_mounts=("/etc",))
+    assert AwsBatchBackend(allowed, cast(Any, Fake()), settings).fits(shape) is None
+
+
+def test_a_lost_spot_host_has_an_on_demand_queue_to_go_to() -> None:
+    backend = make()
+    there = backend.lasting(Shape(image="i"))
+    assert there is not None
+    assert there.queue == f"{ARN}/big"
+    assert backend.lasting(there) is None
+    assert backend.lasting(Shape(image="i", queue=f"{ARN}/gpu", gpu_count=1)) is None
+    assert backend.lasting(Shape(image="i", memory_mib=800_000)) is None
+
+
+def test_a_job_names_its_share_where_the_queue_divides_its_room() -> None:
+    queues = tuple(q.model_copy(update={"fair_share": q.name == "big"}) for q in DEPLOYMENT.queues)
+    backend = AwsBatchBackend(
+        DEPLOYMENT.model_copy(update={"queues": queues}), cast(Any, Fake()), Settings()
+    )
+    asked = submission(backend, "true")
+    assert "shareIdentifier" not in backend._request(asked, "definition")
+    there = dataclasses.replace(asked, shape=Shape(image="i", queue=f"{ARN}/big"), share="team7")
+    assert backend._request(there, "definition")["shareIdentifier"] == "team7"

@@ -47,3 +47,25 @@ def test_tags_are_cleaned_bounded_and_ours_win() -> None:
     assert tags["odd_key_"] == "odd_value___"
     assert tags["k" * 128] == "v" * 256
     assert not [key for key in tags if key.lower().startswith("aws:")]
+
+
+@pytest.mark.parametrize("group", ["team7", "a b", "ü", "x" * 300, "", "root"])
+def test_a_share_is_letters_and_digits(group: str) -> None:
+    found = names.share(Submission(handle("x"), Shape(), (), share=group))
+    assert re.fullmatch(r"[A-Za-z0-9]{1,255}", found)
+    assert found == names.share(Submission(handle("y"), Shape(), (), share=group))
+
+
+def test_workflows_of_no_group_share_few_identifiers() -> None:
+    found = {
+        names.share(
+            Submission(
+                SubmissionHandle(ID, "n", "b", "", 0, (AttemptRef(f"r{i}", "w", "d", "c", "c"),)),
+                Shape(),
+                (),
+                share=f"r{i}",
+            )
+        )
+        for i in range(2000)
+    }
+    assert 200 < len(found) <= 256
