@@ -32,6 +32,7 @@ from orchestrator.local_aws import answers, calls, faults, postgres
 from orchestrator.local_aws.cloudformation.api import CloudFormation
 from orchestrator.local_aws.loopback import Loopback
 from orchestrator.local_aws.moto_patches import batch as batch_patch
+from orchestrator.local_aws.moto_patches import ec2 as ec2_patch
 from orchestrator.local_aws.moto_patches import ecr as ecr_patch
 from orchestrator.local_aws.moto_patches import events as events_patch
 from orchestrator.local_aws.moto_patches import rds as rds_patch
@@ -155,6 +156,8 @@ class Gateway:
             case "batch":
                 batch_patch.apply()
                 self._install_batch()
+            case "ec2":
+                ec2_patch.apply()
             case "ecr":
                 ecr_patch.apply()
             case "events":

@@ -68,22 +68,20 @@ def _rules(account: str, region: str) -> Iterator[Any]:
     from moto.events.models import events_backends
 
     backend = events_backends[account][region]
-    for rule in list(backend.event_buses["default"].rules.values()):
-        if rule.state == "ENABLED":
-            yield rule
+    return iter(list(backend.event_buses["default"].rules.values()))
 
 
 def _may_match(rule: Any, source: str) -> bool:
     pattern = rule.event_pattern.get_pattern()
     sources = pattern.get("source")
     plain = sources is not None and all(isinstance(one, str) for one in sources)
-    return bool(pattern) and (not plain or source in sources)
+    return rule.state == "ENABLED" and bool(pattern) and (not plain or source in sources)
 
 
 def _send_to_targets(original: Any) -> Any:
     @functools.wraps(original)
     def send_to_targets(rule: Any, event: Any, transform_input: bool = True) -> None:
-        if rule.scheduled_expression and not rule.event_pattern.get_pattern():
+        if rule.state != "ENABLED" or not rule.event_pattern.get_pattern():  # on a schedule only
             return
         if not rule.event_pattern.matches_event(event):
             return
