@@ -9,8 +9,8 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from stacks import identity, images, naming, queues
-from stacks.constructs import published, retention
+from stacks import identity, naming, queues
+from stacks.constructs import machine_image, published, retention
 from stacks.constructs.batch_pool import BatchPool
 from stacks.constructs.environment_stack import EnvironmentStack
 from stacks.constructs.worker_launch_template import WorkerLaunchTemplate
@@ -56,7 +56,7 @@ class ComputeStack(EnvironmentStack):
                 f"{plan.pool_name}-{plan.kind}",
                 plan=plan,
                 compute=settings.compute,
-                image=images.machine_image(settings, plan.image),
+                image=machine_image.of(settings, plan.image),
                 launch_template=template.launch_template,
                 role=role,
                 security_group=security_group,

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from aws_cdk import aws_ec2 as ec2
-
 from stacks import naming, queues
 from stacks.settings.schema import Settings
 
@@ -29,7 +27,17 @@ def needed(settings: Settings) -> tuple[naming.ImageKind, ...]:
 def chosen(settings: Settings, kind: naming.ImageKind) -> str:
     """An AMI's id, or the name of the SSM parameter that holds it."""
     given = settings.host.image if kind == "host" else getattr(settings.compute.images, kind)
-    return given or naming.image(settings.environment, kind)
+    return given or own_parameter(settings, kind)
+
+
+def own_parameter(settings: Settings, kind: naming.ImageKind) -> str:
+    """The environment's own parameter, which is used where the settings name nothing."""
+    return naming.image(settings.environment, kind)
+
+
+def key(kind: naming.ImageKind) -> str:
+    """The setting that names an image."""
+    return "host.image" if kind == "host" else f"compute.images.{kind}"
 
 
 def recommended(settings: Settings, kind: naming.ImageKind) -> str:
@@ -40,11 +48,3 @@ def recommended(settings: Settings, kind: naming.ImageKind) -> str:
         "gpu": f"{_ECS}/gpu/recommended/image_id",
     }
     return of_worker.get(kind) or f"{_AL2023}-{settings.host.architecture}"
-
-
-def machine_image(settings: Settings, kind: naming.ImageKind) -> ec2.IMachineImage:
-    """For CDK. A parameter is resolved by CloudFormation, at each deployment."""
-    image = chosen(settings, kind)
-    if image.startswith("ami-"):
-        return ec2.MachineImage.generic_linux({settings.region: image})
-    return ec2.MachineImage.from_ssm_parameter(image, os=ec2.OperatingSystemType.LINUX)

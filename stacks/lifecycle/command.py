@@ -20,7 +20,7 @@ from orchestrator.local_aws import process
 from orchestrator.local_aws.process import JobRunner
 from stacks import settings as stack_settings
 from stacks.assets import fetch
-from stacks.lifecycle import children, local, lock
+from stacks.lifecycle import children, images, local, lock
 from stacks.lifecycle.cdk import Cdk
 from stacks.settings import ROOT
 
@@ -127,6 +127,7 @@ def _bootstrap_local(home: Path, jobs: str, prove: bool, held: int) -> None:
     try:
         if not _is_cdk_ready(ssm):
             cdk.bootstrap(chosen.account, chosen.region)
+        images.pin(ssm, chosen)
         cdk.deploy()
     except (errors.EnvironmentProblem, BotoCoreError):
         if process.status(state) is not None:
