@@ -83,6 +83,7 @@ class ContractStack(EnvironmentStack):
             kind=plan.kind,
             architecture=plan.pool.architecture,
             max_vcpus=vcpus,
+            fair_share=True,  # a queue gets its policy when it is made, or never
             max_memory_mib=memory_mib,
             max_gpus=plan.pool.gpus,
             max_disk_gib=self._settings.worker.data_volume_gib,
