@@ -144,6 +144,7 @@ class DBCluster(ResourceType):
             "DBClusterParameterGroupName",
             "DeletionProtection",
             "EnableCloudwatchLogsExports",
+            "EnableHttpEndpoint",
             "EnableIAMDatabaseAuthentication",
             "EngineVersion",
             "MasterUserPassword",
