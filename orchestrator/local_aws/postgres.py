@@ -5,7 +5,8 @@ and gone with it: an AWS that was restarted is empty, and so are its databases. 
 synced to disk (fsync off), which makes it fast; a crash of the machine loses what is lost anyway.
 
 The server listens on 127.0.0.1 with SCRAM passwords; it has no Unix socket (a path may not be
-longer than 107 bytes) and no TLS (the wheel is built without). The master user is no superuser, as
+longer than 107 bytes) and no TLS (the wheel is built without). One that ends though nobody told it
+to is started again on its data and port, as Aurora does. The master user is no superuser, as
 on Aurora. PostgreSQL refuses to run as root. For root it runs as `nobody` with the capability to
 pass directories that only root may enter: projects are cloned below such directories, and neither
 they nor the virtual environment shall be opened to everybody.
@@ -40,6 +41,8 @@ _ADMIN = "rdsadmin"
 _START_SECONDS = 60.0
 """For a machine that is busy with other things; an idle one takes less than one."""
 _CONNECT_SECONDS = 10
+_QUICK_ENDS, _QUICK_SECONDS = 3, 5.0
+"""So many ends, each so soon after a start: starting it again is no use."""
 _SETTINGS = {
     "autovacuum_naptime": "'10min'",
     # Files in the data directory, nothing in /dev/shm, which is small in containers.
@@ -78,7 +81,7 @@ class Servers:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._servers: dict[str, Server] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # also held while one is started again
 
     def start(self, cluster: str, *, user: str, password: str, database: str | None) -> Server:
         """A new server with an empty `database` of `user`. Raises PostgresError."""
@@ -86,12 +89,15 @@ class Servers:
             raise PostgresError(f"MasterUsername {user} is not allowed")
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         directory = self._directory / re.sub(r"[^A-Za-z0-9_.-]", "-", cluster)
+        self.remove(cluster)
         if directory.exists():
             _end(directory)
             shutil.rmtree(directory)
         directory.mkdir(mode=0o700)
         try:
-            server = _start(directory)
+            admin_password = secrets.token_urlsafe(24)
+            _initialise(directory, admin_password)
+            server, child = _launch(directory, admin_password)
             with _admin(server) as connection:
                 _set_up(connection, user, password, database)
         except BaseException:
@@ -100,13 +106,16 @@ class Servers:
             raise
         with self._lock:
             self._servers[cluster] = server
+        self._watch(cluster, server, child)
         return server
 
     def change_password(self, cluster: str, *, user: str, password: str) -> None:
         """The master user's new password."""
         from psycopg import sql
 
-        with _admin(self._servers[cluster]) as connection:
+        with self._lock:
+            server = self._servers[cluster]
+        with _admin(server) as connection:
             secret = _scram(connection, user, password)
             connection.execute(
                 sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(user), secret)
@@ -125,6 +134,30 @@ class Servers:
         for cluster in list(self._servers):
             self.remove(cluster)
 
+    def _watch(self, cluster: str, server: Server, child: subprocess.Popen[bytes]) -> None:
+        """Start it again whenever it ends while it is still wanted."""
+
+        def watch() -> None:
+            running, process, quick = server, child, 0
+            while quick < _QUICK_ENDS:
+                began = time.monotonic()
+                code = process.wait()
+                quick = quick + 1 if time.monotonic() - began < _QUICK_SECONDS else 0
+                with self._lock:
+                    if self._servers.get(cluster) is not running:
+                        return
+                    _log.error("the database of cluster %s ended (%d): starting it", cluster, code)
+                    try:
+                        running, process = _launch(
+                            running.directory, running.admin_password, running.port
+                        )
+                    except (OSError, PostgresError):
+                        break
+                    self._servers[cluster] = running
+            _log.error("the database of cluster %s does not stay up", cluster, exc_info=True)
+
+        threading.Thread(target=watch, daemon=True, name="postgres-watch").start()
+
 
 def end_orphans(directory: Path) -> None:
     """End the servers below `directory` that no AWS owns any more."""
@@ -132,39 +165,48 @@ def end_orphans(directory: Path) -> None:
         _end(data.parent)
 
 
-def _start(directory: Path) -> Server:
-    binaries, wrapped = _binaries(), _unprivileged()
-    data, log = directory / "data", directory / "log"
+def _initialise(directory: Path, password: str) -> None:
+    """An empty data directory. The administrator's password goes through a pipe: never to a disk,
+    never to a command line."""
+    data = directory / "data"
     data.mkdir(mode=0o700)
     if os.geteuid() == 0:
         nobody = pwd.getpwnam("nobody")
         os.chown(data, nobody.pw_uid, nobody.pw_gid)
-    password = secrets.token_urlsafe(24)
     read, write = os.pipe()
     os.write(write, password.encode() + b"\n")
     os.close(write)
-    # The password goes through a pipe: never to a disk, never to a command line.
-    command = [*wrapped, str(binaries / "initdb"), "--pgdata", str(data), "--username", _ADMIN,
-               "--auth", "scram-sha-256", "--pwfile", f"/dev/fd/{read}", "--encoding", "UTF8",
-               "--no-locale", "--no-sync", "--no-instructions"]  # fmt: skip
+    command = [*_unprivileged(), str(_binaries() / "initdb"), "--pgdata", str(data),
+               "--username", _ADMIN, "--auth", "scram-sha-256", "--pwfile", f"/dev/fd/{read}",
+               "--encoding", "UTF8", "--no-locale", "--no-sync", "--no-instructions"]  # fmt: skip
     try:
         _run(command, read)
     finally:
         os.close(read)
     with (data / "postgresql.conf").open("a") as settings:
         settings.writelines(f"{name} = {value}\n" for name, value in _SETTINGS.items())
-    for _ in range(5):  # somebody may take the port between the choice and the start
-        port = _free_port()
-        process = _spawn([*wrapped, str(binaries / "postgres"), "-D", str(data), "-p", str(port)],
-                         log)  # fmt: skip
+
+
+def _launch(
+    directory: Path, password: str, port: int | None = None
+) -> tuple[Server, subprocess.Popen[bytes]]:
+    """A server on this data that answers, on any free port or on this one. Raises PostgresError."""
+    data, log = directory / "data", directory / "log"
+    server = [*_unprivileged(), str(_binaries() / "postgres"), "-D", str(data), "-p"]
+    # Somebody may take the port between the choice and the start; the processes of a server that
+    # was killed hold its memory for a moment.
+    for _ in range(5):
+        chosen = port or _free_port()
+        process = _spawn([*server, str(chosen)], log)
         known = KnownProcess.of(process.pid)
         if known is None:  # it has ended already
             process.wait()
-            continue
-        server = Server(directory, known, port, password)
-        if _wait_until_ready(server, process):
-            threading.Thread(target=process.wait, daemon=True, name="postgres-reaper").start()
-            return server
+        else:
+            made = Server(directory, known, chosen, password)
+            if _wait_until_ready(made, process):
+                return made, process
+        if port is not None:
+            time.sleep(0.5)
     raise PostgresError(f"PostgreSQL does not start: {_tail(log)}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -178,8 +179,35 @@ def test_a_stopped_aws_takes_its_databases_along(state: Path) -> None:
     assert not state.exists()
 
 
-def test_a_database_that_died_is_an_error_that_says_so(servers: postgres.Servers) -> None:
+def test_a_database_that_died_comes_back_with_its_data(
+    servers: postgres.Servers, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = servers.start("one", user="master", password=PASSWORD, database="orchestrator")
+    with connect(server, PASSWORD) as connection:
+        connection.execute("CREATE TABLE t AS SELECT 7 AS a")
+    server.process.send(signal.SIGKILL)
+    assert server.process.wait(30)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with connect(server, PASSWORD) as connection:
+                assert connection.execute("SELECT a FROM t").fetchone() == (7,)
+            break
+        except psycopg.OperationalError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    servers.change_password("one", user="master", password="other")
+    connect(server, "other").close()
+    assert "starting it" in caplog.text
+
+
+def test_a_database_that_never_stays_up_is_given_up_and_an_error_says_so(
+    servers: postgres.Servers, closed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = servers.start("one", user="master", password=PASSWORD, database=None)
-    server.process.end(gently=10, first=signal.SIGINT)
+    monkeypatch.setattr(postgres, "_START_SECONDS", 1.0)
+    (closed / "postgres" / "one" / "data" / "global" / "pg_control").unlink()
+    server.process.send(signal.SIGKILL)
+    assert server.process.wait(30)
     with pytest.raises(postgres.PostgresError, match="OperationalError"):
         servers.change_password("one", user="master", password="other")
