@@ -14,6 +14,8 @@ not why a job exists. Used through the port `backends.base`; made by `assembly`.
     job_definitions one for each distinct container
     stage           the few lines a container begins with
     names           job names and tags
+    pace            how fast SubmitJob is called
+    images          the name under which a host pulls an image
     clients, settings, explanation
 """
 

@@ -28,6 +28,7 @@ from orchestrator.backends.aws_batch import (
 from orchestrator.backends.aws_batch.bundles import Bundles, split
 from orchestrator.backends.aws_batch.job_definitions import JobDefinitions
 from orchestrator.backends.aws_batch.manifests import Manifests
+from orchestrator.backends.aws_batch.pace import Pace
 from orchestrator.backends.aws_batch.poller import Poller
 from orchestrator.backends.aws_batch.settings import Settings
 from orchestrator.backends.base import Change, Explanation
@@ -86,6 +87,7 @@ class AwsBatchBackend:
             inputs_of=self._inputs_from_bundle,
             settled=self._delete_bundles,
         )
+        self._pace = Pace(self._settings.submissions_per_second, sleep=sleep)
         self._lock = threading.Lock()
         self._wrapper = wrapper.wrapper_script()
         self._wrapper_sha256 = hashlib.sha256(self._wrapper).hexdigest()
@@ -180,6 +182,7 @@ class AwsBatchBackend:
         # Consumed here, so that an error of any of them comes before SubmitJob.
         list(self._pool.map(lambda bundle: self._bundles.put(*bundle), self._packed(submission)))
         request = self._request(submission, self._definitions.arn(shape))
+        self._pace.wait()
         with self._lock:
             revoked = handle.id in self._revoked
             self._submitted_at[handle.id] = self._clock()
@@ -192,7 +195,10 @@ class AwsBatchBackend:
             meaning = refusals.of_submission(error)
             if isinstance(meaning, errors.Invalid):
                 self._definitions.forget(shape)
+            if isinstance(meaning, errors.TryLater) and not isinstance(meaning, errors.Ambiguous):
+                self._pace.refused()
             raise meaning from error
+        self._pace.taken()
         job_id = answer["jobId"]
         inputs = [job.inputs for job in submission.jobs]
         self._poller.watch(handle, job_id, lambda index: inputs[index])

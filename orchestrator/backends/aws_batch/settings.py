@@ -15,6 +15,7 @@ class Settings:
 
     root: str = ""
     shared_mounts: tuple[str, ...] = ()  # of EFS and FSx: what jobs may mount of their hosts
+    submissions_per_second: float = 45.0  # of all workflows of this process; AWS allows 50
     connections: int = 32  # at the same time, to S3
 
     # How often a job is looked at: at first, then at this part of its age, at most.
