@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from orchestrator import deployment, errors
 from orchestrator.backends.base import Backend
-from orchestrator.config import aws
+from orchestrator.config import aws, database_login
 from orchestrator.config.settings import AwsBatchProvider, LocalProvider, Settings, Sqlite
 from orchestrator.engine.admission import Admission, JobLimit
 from orchestrator.engine.coordinator import Engine, EngineSettings
@@ -188,7 +188,9 @@ def assemble(settings: Settings, *, containers: bool = True) -> Assembly:
             provider.config.concurrent_job_limit,
             provider.config.hog_factor or settings.system.hog_safety.hog_factor,
         )
-    store = SqlStore(_database_url(settings, sessions))
+    store = SqlStore(
+        _database_url(settings, sessions), password=_database_password(settings, sessions)
+    )
     store.migrate()
     engine_auth = settings.engine.filesystems.s3.auth
     return Assembly(
@@ -301,6 +303,13 @@ def _job_environment(settings: Settings, sessions: aws.Sessions) -> dict[str, st
     return environment
 
 
+def _database_password(settings: Settings, sessions: aws.Sessions) -> Callable[[], str] | None:
+    database = settings.database
+    if isinstance(database, Sqlite) or not database.iam:
+        return None
+    return database_login.token(database, sessions, settings.engine.filesystems.s3.auth)
+
+
 def _database_url(settings: Settings, sessions: aws.Sessions) -> str:
     """The URL with its password: never shown, never logged."""
     database = settings.database
@@ -320,7 +329,7 @@ def _database_url(settings: Settings, sessions: aws.Sessions) -> str:
         host=database.host,
         port=database.port,
         database=database.name,
-        query=database.parameters,
+        query=database_login.parameters(database),
     ).render_as_string(hide_password=False)
 
 

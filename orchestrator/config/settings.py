@@ -280,7 +280,7 @@ class Sqlite(_Keys):
 class Postgres(_Keys):
     """A PostgreSQL database. Its user and password stand here or in a secret, by its ARN.
 
-    `parameters` are the URL's, e.g. sslmode.
+    `parameters` are the URL's, e.g. sslmode. With `iam`, tokens of AWS's take the password's place.
     """
 
     host: str
@@ -289,6 +289,7 @@ class Postgres(_Keys):
     user: str | None = None
     password: SecretStr | None = None
     secret_arn: str | None = None
+    iam: bool = False
     parameters: dict[str, str] = Field(default_factory=dict)
 
 
@@ -397,15 +398,16 @@ class _Database(_Keys):
     db: _Db = _Db()
 
 
-class _Secret(_Keys):
+class _Login(_Keys):
     secret_arn: str | None = None
+    iam: bool = False
 
 
 class _Orchestrator(_Keys):
     environment: str | None = None
     deployment: dict[str, Any] | None = None
     deployment_json: str | None = None
-    database: _Secret = _Secret()
+    database: _Login = _Login()
 
 
 class _Backend(_Keys):
@@ -596,9 +598,12 @@ class _Reader:
 
     def _database(self) -> Sqlite | Postgres | None:
         raw = self._block("database", _Database)
-        secret = self._document.data.get("orchestrator")
-        secret = secret.get("database") if isinstance(secret, dict) else None
-        arn = secret.get("secret-arn") if isinstance(secret, dict) else None
+        # What is wrong there is said when that block is read.
+        orchestrator = self._document.data.get("orchestrator")
+        login = orchestrator.get("database") if isinstance(orchestrator, dict) else None
+        login = login if isinstance(login, dict) else {}
+        arn = login.get("secret-arn")
+        iam = str(login.get("iam", "")).lower() == "true"
         if raw is None:
             return None
         at = ("database", "db", "url")
@@ -612,7 +617,7 @@ class _Reader:
             )
             return Sqlite()
         if not url:
-            if profile or arn:
+            if profile or arn or iam:
                 self._defect(at, "missing", "jdbc:postgresql://<host>:<port>/<database>")
             return Sqlite()
         if scheme == "sqlite":
@@ -624,10 +629,10 @@ class _Reader:
                 "jdbc:postgresql://<host>:<port>/<database>, or jdbc:sqlite:<file>",
             )
             return None
-        return self._postgres(rest, raw.db, arn if isinstance(arn, str) else None, at)
+        return self._postgres(rest, raw.db, arn if isinstance(arn, str) else None, iam, at)
 
     def _postgres(
-        self, rest: str, db: _Db, secret_arn: str | None, at: tuple[str, ...]
+        self, rest: str, db: _Db, secret_arn: str | None, iam: bool, at: tuple[str, ...]
     ) -> Postgres | None:
         try:
             parts = urlsplit(rest)
@@ -648,6 +653,12 @@ class _Reader:
         parameters = self._libpq(parameters, at)
         if parts.username or parts.password:
             self._defect(at, "user and password stand in the URL", "database.db.user, .password")
+        if iam and (secret_arn or password):
+            self._defect(
+                ("orchestrator", "database", "iam"),
+                "a login by IAM takes neither a password nor a secret",
+                "leave out secret-arn and password, or iam",
+            )
         if not user and not secret_arn:
             self._defect(
                 ("database", "db", "user"), "missing", "or orchestrator.database.secret-arn"
@@ -659,6 +670,7 @@ class _Reader:
             user=user,
             password=password,
             secret_arn=secret_arn,
+            iam=iam,
             parameters=parameters,
         )
 

@@ -61,18 +61,30 @@ _RETRIED_STATES = {"40001", "40P01"}  # serialization failure, deadlock: rolled 
 class Database:
     """A pool of connections to one database."""
 
-    def __init__(self, url: str, *, idle_seconds: float = 60.0, busy_seconds: float = 30.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        password: Callable[[], str] | None = None,
+        idle_seconds: float = 60.0,
+        busy_seconds: float = 30.0,
+        wake_seconds: float = 120.0,
+    ) -> None:
         """`url`: `sqlite:///path` or `postgresql+psycopg://user:password@host/name?sslmode=...`.
 
+        `password` is asked for each new connection to PostgreSQL: it may be a token that expires.
         Connections to PostgreSQL that nobody used for `idle_seconds` are closed, so that a database
-        may pause. SQLite waits `busy_seconds` for another process's write. Connects to nothing yet;
+        may pause; one that wakes is waited for, `wake_seconds` long.
+        SQLite waits `busy_seconds` for another process's write. Connects to nothing yet;
         raises InvalidConfig for a URL it cannot use.
         """
         self.url = _parse(url)
         self.name = self.url.get_backend_name()
         secrets = (self.url.password, *(self.url.query.get(name) for name in _SECRETS))
         self._secrets = [str(secret) for secret in secrets if secret]
+        self._password = password
         self._busy_seconds = busy_seconds
+        self._wake_seconds = wake_seconds
         self._engine = self._create_engine()
         self._idle = _IdleCloser(self._engine, idle_seconds if self.name == POSTGRESQL else 0)
         # SQLite's own wait for a lock is a sleep that grows: threads here queue up instead.
@@ -166,7 +178,7 @@ class Database:
         given = " ".join(self.url.normalized_query.get("options", ()))
         arguments = {n: v for n, v in _CONNECT_ARGS.items() if n not in self.url.query}
         arguments["options"] = f"{options} {given}".strip()  # the URL has the last word
-        return sa.create_engine(
+        engine = sa.create_engine(
             self.url.difference_update_query(["options"]),
             connect_args=arguments,
             hide_parameters=True,
@@ -175,6 +187,22 @@ class Database:
             pool_timeout=60,
             pool_use_lifo=True,
         )
+        event.listen(engine, "do_connect", self._connect)
+        return engine
+
+    def _connect(self, dialect: Any, _: Any, arguments: Any, parameters: dict[str, Any]) -> Any:
+        """A new connection, once the server takes one."""
+        deadline = time.monotonic() + self._wake_seconds
+        while True:
+            if self._password is not None:
+                parameters["password"] = self._password()
+            try:
+                return dialect.connect(*arguments, **parameters)
+            except dialect.loaded_dbapi.OperationalError as error:
+                if not _is_waking(error) or time.monotonic() > deadline:
+                    raise
+                _log.info("the database wakes up")
+                time.sleep(0.5)
 
     def _create_sqlite(self) -> sa.Engine:
         engine = sa.create_engine(
@@ -244,6 +272,11 @@ def _set_wal(connection: sqlite3.Connection, deadline: float) -> None:
 
 def _state(error: Exception) -> str:
     return getattr(getattr(error, "orig", None) or error, "sqlstate", None) or ""
+
+
+def _is_waking(error: Exception) -> bool:
+    """Whether a server that starts refused a connection (57P03, of which libpq tells the words)."""
+    return "database system is starting up" in str(error)
 
 
 def _is_passing(error: Exception) -> bool:

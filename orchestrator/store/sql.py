@@ -37,13 +37,16 @@ class SqlStore(Store):
         self,
         url: str,
         *,
+        password: Callable[[], str] | None = None,
         clock: Callable[[], float] | None = None,
         idle_seconds: float = 60.0,
         busy_seconds: float = 30.0,
     ) -> None:
         """See `Database`. `clock` (seconds since the epoch) is for tests; without it leases run by
         PostgreSQL's clock, or this machine's for SQLite."""
-        self._database = Database(url, idle_seconds=idle_seconds, busy_seconds=busy_seconds)
+        self._database = Database(
+            url, password=password, idle_seconds=idle_seconds, busy_seconds=busy_seconds
+        )
         self._now = clock or self._database.now
         insert = postgresql.insert if self._database.name == POSTGRESQL else sqlite.insert
         self._insert: Callable[[sa.Table], Any] = insert
