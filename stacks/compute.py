@@ -11,6 +11,7 @@ from constructs import Construct
 
 from stacks import identity, naming, queues
 from stacks.constructs import machine_image, published, retention
+from stacks.constructs.batch_events import BatchEvents
 from stacks.constructs.batch_pool import BatchPool
 from stacks.constructs.environment_stack import EnvironmentStack
 from stacks.constructs.worker_launch_template import WorkerLaunchTemplate
@@ -71,6 +72,15 @@ class ComputeStack(EnvironmentStack):
             falls_back = kind == "spot" and settings.compute.spot_falls_back
             fallback = pools.get((pool_name, "on-demand")) if falls_back else None
             pool.add_queue(policy, settings.compute, fallback)
+        BatchEvents(
+            self,
+            "Events",
+            environment=environment,
+            job_queues=[
+                f"arn:{self.partition}:batch:{self.region}:{self.account}:job-queue/{plan.name}"
+                for plan in plans
+            ],
+        )
         for name, group in {
             "JobLogs": naming.job_log_group(environment),
             "WorkerLogs": naming.worker_log_group(environment),

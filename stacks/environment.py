@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from constructs import Construct
 
+from stacks import monitoring
 from stacks.compute import ComputeStack
 from stacks.constructs import interface_endpoints
+from stacks.constructs.environment_stack import EnvironmentStack
 from stacks.contract import ContractStack
 from stacks.database import DatabaseStack
 from stacks.host import HostStack
 from stacks.identity import IdentityStack
 from stacks.network import NetworkStack
+from stacks.registries import RegistriesStack
 from stacks.settings import Settings
 from stacks.storage import StorageStack
 
@@ -24,13 +27,16 @@ def build(scope: Construct, settings: Settings) -> None:
     compute = ComputeStack(
         scope, settings=settings, vpc=network.vpc, subnets=network.hosts, key=storage.key
     )
+    if settings.registries.pull_through:
+        compute.add_stack_dependency(RegistriesStack(scope, settings=settings))
     contract = ContractStack(scope, settings=settings, storage=storage, database=database)
     # What goes from these to those goes through SSM, where no reference tells CDK of it. The
     # contract comes when all that it names is there.
     compute.add_stack_dependency(identity)
     contract.add_stack_dependency(compute)
+    last: EnvironmentStack = contract
     if settings.host.enabled:
-        HostStack(
+        last = HostStack(
             scope,
             settings=settings,
             network=network,
@@ -38,5 +44,10 @@ def build(scope: Construct, settings: Settings) -> None:
             database=database,
             contract=contract,
         )
+    if monitoring.is_wanted(settings):
+        alarms = monitoring.MonitoringStack(
+            scope, settings=settings, database=database, key=storage.key
+        )
+        alarms.add_stack_dependency(last)
     if settings.network.egress == "endpoints":
         network.reach(interface_endpoints.called(scope))

@@ -53,3 +53,13 @@ def published(environment: str, name: str) -> str:
 def image(environment: str, kind: ImageKind) -> str:
     """The SSM parameter with the AMI that hosts start from, where the settings give none."""
     return f"/orchestrator/{environment}/images/{kind}"
+
+
+def event_rule(environment: str, what: str) -> str:
+    """An EventBridge rule, whose matches CloudWatch counts under its name."""
+    return f"{environment}-jobs-{what.lower()}"
+
+
+def metrics(environment: str) -> str:
+    """The namespace of what hosts report, as CloudWatch knows it."""
+    return f"Orchestrator/{environment}"
