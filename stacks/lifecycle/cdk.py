@@ -39,10 +39,10 @@ class Cdk:
         """Prepare an account and region for CDK; does nothing where that has been done."""
         self._run("bootstrap", f"aws://{account}/{region}")
 
-    def deploy(self, outputs_file: Path | None = None) -> None:
-        """Create or update every stack, in the order of their dependencies."""
-        outputs = ["--outputs-file", str(outputs_file)] if outputs_file else []
-        self._run("deploy", "--all", "--method=direct", "--require-approval=never", *outputs)
+    def deploy(self, *stacks: str) -> None:
+        """Create or update `stacks` and all that they need, or every stack, in their order."""
+        what = stacks or ("--all",)
+        self._run("deploy", *what, "--method=direct", "--require-approval=never")
 
     def destroy(self) -> None:
         """Delete every stack, in reverse order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
@@ -20,7 +21,7 @@ from orchestrator.local_aws import process
 from orchestrator.local_aws.process import JobRunner
 from stacks import settings as stack_settings
 from stacks.assets import fetch
-from stacks.lifecycle import children, images, local, lock
+from stacks.lifecycle import children, database_login, images, local, lock
 from stacks.lifecycle.cdk import Cdk
 from stacks.settings import ROOT
 
@@ -207,15 +208,22 @@ def _bootstrap_aws(
     if not ready:
         cdk.bootstrap(chosen.account, chosen.region)
     say("deploy", "stacks, with cdk deploy")
+    # The orchestrator's host is not ready before it can log in, and only from here can its login
+    # be made: all but the host, then the login, then the rest.
+    cdk.deploy(f"{environment}-contract")
+    contract = deployment.read(ssm, environment)
+    if contract.database.login == "iam":
+        made = database_login.ensure(session.client("rds-data"), contract.database)
+        say("login", f"{contract.database.user}, by IAM{'' if made else ' (no changes)'}")
     cdk.deploy()
-    config = _configure(ROOT, deployment.read(ssm, environment))
+    config = _configure(ROOT, contract)
     if prove:
         say("prove", "examples/hello on AWS Batch; a first host takes some minutes to boot")
         code = children.run_to_its_end(
             [
                 str(Path(sys.executable).parent / "orchestrator"),
                 *("run", "examples/hello/hello.wdl", "name=AWS"),
-                *("--environment", environment),
+                *("--config", str(_without_database(config, state))),
             ],
             cwd=ROOT,
             environment={**os.environ, **variables},
@@ -235,6 +243,18 @@ def _configure(
         encoding="utf-8",
     )
     say("configure", str(path.relative_to(home)))
+    return path
+
+
+def _without_database(config: Path, state: Path) -> Path:
+    """A configuration for this machine, which has no way to the environment's database."""
+    path = state / "prove.conf"
+    url = f"jdbc:sqlite:{state / 'prove.db'}"
+    path.write_text(
+        f"include required(file({json.dumps(str(config))}))\n"
+        f"database.db.url = {json.dumps(url)}\norchestrator.database = null\n",
+        encoding="utf-8",
+    )
     return path
 
 
