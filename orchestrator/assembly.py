@@ -33,7 +33,7 @@ from orchestrator.model.records import WorkflowRecord
 from orchestrator.model.states import WorkflowState
 from orchestrator.store.base import Lease, Store
 from orchestrator.store.sql import SqlStore
-from orchestrator.wdl import document, imports
+from orchestrator.wdl import document, imports, loading
 from orchestrator.wdl.bundle import Bundle
 
 _LEASE_SECONDS = 60.0
@@ -63,7 +63,8 @@ class Assembly:
     def engine(self, capacity: int = 0) -> Engine:
         """An engine over these parts, not started yet; with a capacity it looks for work itself."""
         settings = replace(self._engine_settings, capacity=capacity)
-        return Engine(self.store, self.backends, self.filesystems, load_bundle, settings)
+        load = load_checked if capacity else load_bundle
+        return Engine(self.store, self.backends, self.filesystems, load, settings)
 
     def find(self, id_prefix: str) -> WorkflowRecord:
         """The root workflow whose id starts so. Raises NotFound; NotAllowed when several do."""
@@ -357,17 +358,29 @@ def fetcher(settings: Settings) -> Callable[[str], bytes]:
 
 def load_bundle(files: Mapping[str, str]) -> document.Document:
     """A document from a bundle as the store keeps it: the entry "" names the main file."""
+    return load(_bundle(files))
+
+
+def load_checked(files: Mapping[str, str]) -> document.Document:
+    """The same for servers: what strangers wrote is first loaded in a process of its own."""
+    bundle = _bundle(files)
+    if bundle.digest not in _documents:
+        loading.check(bundle)
+    return load(bundle)
+
+
+def _bundle(files: Mapping[str, str]) -> Bundle:
     sources = dict(files)
-    return load(Bundle(main=sources.pop(""), files=sources))
+    return Bundle(main=sources.pop(""), files=sources)
 
 
-def load(bundle: Bundle) -> document.Document:
+def load(bundle: Bundle, *, strict: bool = False) -> document.Document:
     """A document; the same bundle is parsed once in a process: documents never change."""
     with _loading:
-        if bundle.digest not in _documents:
+        if strict or bundle.digest not in _documents:
             while len(_documents) >= _DOCUMENTS_KEPT:
                 del _documents[next(iter(_documents))]
-            _documents[bundle.digest] = document.load(bundle)
+            _documents[bundle.digest] = loading.bounded(bundle, strict=strict)
         return _documents[bundle.digest]
 
 

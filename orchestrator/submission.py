@@ -41,19 +41,22 @@ def submit(
     options: Mapping[str, Any],
     labels: Mapping[str, Any],
     say: Callable[[str], None],
+    places: Mapping[str, errors.Place] | None = None,
 ) -> str:
     """Create the workflow; the answer is its id.
 
     `input_files` are (path, content) in order, a later one wins; `assignments` are `key=value` and
-    win over all. A relative path among the inputs is looked for from the current directory, then
-    from the directory of the file that names it.
+    win over all. `places`: where inputs stand in their files. A relative path among the inputs is
+    looked for from the current directory, then from the directory of the file that names it.
     """
     values: dict[str, Any] = {}
     bases = [Path.cwd()]
     for path, content in input_files:
-        values.update(content)
+        values = wdl_inputs.merged(document, values, content)
         bases.append(path.resolve().parent)
-    values.update(wdl_inputs.parse_assignments(document, assignments))
+    assigned = wdl_inputs.parse_assignments(document, assignments)
+    values = wdl_inputs.merged(document, values, assigned)
+    places = {key: place for key, place in (places or {}).items() if key not in assigned}
     options, read = _read_options(assembly, options)
     _check_labels(labels)
     backend = _backend(assembly, read)
@@ -63,7 +66,7 @@ def submit(
         raise errors.InvalidOptions("the workflow options cannot be used", findings=wrong)
     for warning in (*read.warnings, *advice, *_check_attributes(document)):
         say(f"warning: {warning}")
-    bound = wdl_inputs.bind(document, values)
+    bound = wdl_inputs.bind(document, values, places)
     _check_overrides(document, bound)
     bound = bound.with_files(_absolute(bound, bases))
     _check_files(assembly, bound)

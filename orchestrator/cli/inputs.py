@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Annotated
 
-import typer
+from orchestrator.cli import options
 
 
 def inputs(
-    workflow: Annotated[Path, typer.Argument(help="The WDL file.", show_default=False)],
+    workflow: options.Workflow,
+    imports: options.Imports = None,
+    strict: options.Strict = False,
+    config: options.Config = None,
+    environment: options.Environment = None,
 ) -> None:
     """Print the inputs of a workflow as JSON: name -> type, to be filled in."""
-    from orchestrator.wdl import bundle, document
-
-    loaded = document.load(bundle.read(workflow))
-    for warning in loaded.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+    settings = options.load(config, environment)
+    loaded = options.load_workflow(workflow, imports, strict, settings)
     print(json.dumps(loaded.inputs_template(), indent=2))

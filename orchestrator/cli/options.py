@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator import environments, errors
 from orchestrator.config import settings
+
+if TYPE_CHECKING:
+    from orchestrator.wdl.document import Document
 
 Config = Annotated[
     Path | None,
@@ -31,6 +34,38 @@ NoContainers = Annotated[
         "--no-containers", help="Local backend: run commands here although tasks name an image."
     ),
 ]
+Workflow = Annotated[str, typer.Argument(help="The WDL file, or its URL.", show_default=False)]
+Imports = Annotated[
+    Path | None,
+    typer.Option("--imports", "-p", help="A zip of imported documents.", show_default=False),
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="What only Cromwell accepts in WDL is an error.")
+]
+
+
+def load_workflow(
+    workflow: str, dependencies: Path | None, strict: bool, chosen: settings.Settings
+) -> Document:
+    """The document that an argument names, with its imports; warnings are said."""
+    from orchestrator import assembly
+    from orchestrator.wdl import bundle
+
+    archive = None
+    if dependencies is not None:
+        try:
+            archive = dependencies.read_bytes()
+        except OSError as error:
+            raise errors.InvalidWdl(f"{dependencies} cannot be read: {error.strerror}") from None
+    fetch = assembly.fetcher(chosen)
+    if bundle.is_url(workflow):
+        source = bundle.of_url(workflow, dependencies=archive, fetch=fetch)
+    else:
+        source = bundle.read(Path(workflow), dependencies=archive, fetch=fetch)
+    loaded = assembly.load(source, strict=strict)
+    for warning in loaded.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    return loaded
 
 
 def resume_command(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,22 +12,24 @@ from orchestrator.cli import options
 
 
 def run(
-    workflow: Annotated[Path, typer.Argument(help="The WDL file.", show_default=False)],
+    workflow: options.Workflow,
     assignments: Annotated[
         list[str] | None,
         typer.Argument(help="Inputs as key=value; again for arrays.", metavar="[KEY=VALUE]..."),
     ] = None,
     inputs: Annotated[
         list[Path] | None,
-        typer.Option("--inputs", "-i", help="A JSON file of inputs; a later one wins."),
+        typer.Option("--inputs", "-i", help="A JSON or YAML file of inputs; a later one wins."),
     ] = None,
     workflow_options: Annotated[
         Path | None,
-        typer.Option("--options", "-o", help="A JSON file of workflow options."),
+        typer.Option("--options", "-o", help="A JSON or YAML file of workflow options."),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option("--labels", "-l", help="A JSON file of labels.")
+        Path | None, typer.Option("--labels", "-l", help="A JSON or YAML file of labels.")
     ] = None,
+    imports: options.Imports = None,
+    strict: options.Strict = False,
     config: options.Config = None,
     environment: options.Environment = None,
     copy_outputs: Annotated[
@@ -46,21 +47,21 @@ def run(
     """
     from orchestrator import assembly, submission
     from orchestrator.cli import following
-    from orchestrator.wdl import bundle
+    from orchestrator.wdl import input_files
 
     settings = options.load(config, environment)
-    loaded = assembly.load(bundle.read(workflow))
-    for warning in loaded.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+    loaded = options.load_workflow(workflow, imports, strict, settings)
+    given = [(path, input_files.read(path)) for path in inputs or []]
     made = assembly.assemble(settings, containers=not no_containers)
     try:
         root = submission.submit(
             made,
             loaded,
-            input_files=[(path, read_json(path)) for path in inputs or []],
+            input_files=[(path, content.values) for path, content in given],
+            places={key: at for _, content in given for key, at in content.places.items()},
             assignments=assignments or [],
-            options=read_json(workflow_options, errors.InvalidOptions) if workflow_options else {},
-            labels=read_json(labels, errors.InvalidOptions) if labels else {},
+            options=_optional(workflow_options),
+            labels=_optional(labels),
             say=lambda text: None if quiet else typer.echo(text, err=True),
         )
         if not quiet:
@@ -77,18 +78,7 @@ def run(
         made.close()
 
 
-def read_json(path: Path, wrong: type[errors.Invalid] = errors.InvalidInputs) -> dict[str, Any]:
-    """A JSON object of a file. Raises `wrong` with the place of what is wrong."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise wrong(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise wrong(f"{path} is not UTF-8 text") from None
-    except json.JSONDecodeError as error:
-        raise wrong(
-            f"not JSON: {error.msg}", place=errors.Place(str(path), error.lineno, error.colno)
-        ) from None
-    if not isinstance(value, dict):
-        raise wrong("not a JSON object", place=errors.Place(str(path)))
-    return value
+def _optional(path: Path | None) -> dict[str, Any]:
+    from orchestrator.wdl import input_files
+
+    return {} if path is None else input_files.read(path, errors.InvalidOptions).values

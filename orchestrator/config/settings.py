@@ -339,9 +339,29 @@ class Webservice(_Keys):
     port: Annotated[int, Field(ge=0, le=65535)]
 
 
+class Imports(_Keys):
+    """`orchestrator.imports`: the URLs that documents may import from, redirects included.
+
+    `private_addresses`: whether these may lead to addresses that the internet does not route.
+    """
+
+    allow: tuple[str, ...] = ("https://raw.githubusercontent.com",)
+    private_addresses: bool = False
+
+    @field_validator("allow")
+    @classmethod
+    def _urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            parts = urlsplit(entry)
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+                raise ValueError(f"expected URLs such as https://example.org/wdl, got {entry!r}")
+        return value
+
+
 class Orchestrator(_Keys):
     """`orchestrator`: which deployed environment this is; its contract, when it stands here."""
 
+    imports: Imports = Imports()
     environment: str | None = None
     deployment: Deployment | None = None
 
@@ -404,6 +424,7 @@ class _Login(_Keys):
 
 
 class _Orchestrator(_Keys):
+    imports: Imports = Imports()
     environment: str | None = None
     deployment: dict[str, Any] | None = None
     deployment_json: str | None = None
@@ -594,7 +615,7 @@ class _Reader:
                     f"the contract is that of environment {found.environment!r}",
                 )
         environment = raw.environment or (found.environment if found else None)
-        return Orchestrator(environment=environment, deployment=found)
+        return Orchestrator(imports=raw.imports, environment=environment, deployment=found)
 
     def _database(self) -> Sqlite | Postgres | None:
         raw = self._block("database", _Database)

@@ -6,6 +6,7 @@ core schema of YAML 1.2, in which `no` is text: no tags, no merge keys, and alia
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -53,7 +54,7 @@ def parse(
     *,
     is_yaml: bool | None = None,
 ) -> Given:
-    """The object in a file's content; `is_yaml` None: JSON, and YAML where it does not look like it.
+    """The object in a file's content; `is_yaml` None: what it looks like.
 
     Raises `wrong` with the place of what is wrong.
     """
@@ -148,7 +149,7 @@ def _depth(value: Any) -> int:
 def _key_place(text: str, name: str, key: str, occurrence: int) -> errors.Place:
     """Where a key stands, most likely: JSON's parser does not tell."""
     pattern = re.compile(re.escape(json.dumps(key, ensure_ascii=False)) + r"\s*:")
-    found = [match.start() for _, match in zip(range(occurrence), pattern.finditer(text))]
+    found = [match.start() for match in itertools.islice(pattern.finditer(text), occurrence)]
     return _place(text, name, found[-1]) if found else errors.Place(name)
 
 

@@ -43,12 +43,18 @@ class Inputs:
         return _inputs(self.document, values)
 
 
-def bind(document: Document, inputs: Mapping[str, Any]) -> Inputs:
+def bind(
+    document: Document,
+    inputs: Mapping[str, Any],
+    places: Mapping[str, errors.Place] | None = None,
+) -> Inputs:
     """Check inputs by name (`wf.x`, or bare `x`; of calls `wf.call.x`) and type.
 
+    `places`: where an input was given; a finding without one stands where the input is declared.
     `wf.call.runtime.cpu` overrides a runtime attribute. Names that begin with `#` are comments.
     Raises InvalidInputs with one finding for every defect.
     """
+    places = places or {}
     findings: list[errors.Finding] = []
     bindings: dict[str, Any] = {}
     given_as: dict[str, str] = {}
@@ -57,20 +63,24 @@ def bind(document: Document, inputs: Mapping[str, Any]) -> Inputs:
             continue
         found = _find(document, key)
         if found is None:
-            findings.append(_unknown(document, key))
+            findings.append(_unknown(document, key, places.get(key)))
             continue
         name, type_ = found
         if name in given_as:
-            findings.append(errors.Finding(f"{key} is given twice, here and as {given_as[name]}"))
+            twice = f"{key} is given twice, here and as {given_as[name]}"
+            findings.append(errors.Finding(twice, places.get(key)))
             continue
         given_as[name] = key
         declared = document.declared.get(name)
         place = declared.place if declared else None
+        hint = f"declared at {place}" if place and key in places else ""
+        place = places.get(key, place)
         wrong = [
             errors.Finding(
                 f"{key}{where}: expected {expected if where or not declared else declared.written}"
                 f", got {_shown(item)}",
                 place,
+                hint,
             )
             for where, expected, item in _mismatches(type_, value, "")
         ]
@@ -80,7 +90,7 @@ def bind(document: Document, inputs: Mapping[str, Any]) -> Inputs:
         try:
             bindings[name] = Value.from_json(type_, value)
         except (WDL.Error.RuntimeError, ValueError, AssertionError, TypeError) as error:
-            findings.append(errors.Finding(f"{key}: {error}", place))
+            findings.append(errors.Finding(f"{key}: {error}", place, hint))
     for declared in document.declared.values():
         if declared.required and declared.name not in given_as:
             findings.append(
@@ -101,6 +111,19 @@ def bind(document: Document, inputs: Mapping[str, Any]) -> Inputs:
     for name in reversed(bindings):
         env = env.bind(name, bindings[name])
     return _inputs(document, env)
+
+
+def merged(
+    document: Document, values: Mapping[str, Any], later: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Inputs of several files: a later one wins, by whichever of its names an input is given."""
+
+    def meant(key: str) -> str:
+        found = _find(document, key)
+        return key if found is None else found[0]
+
+    replaced = {meant(key) for key in later}
+    return {key: value for key, value in values.items() if meant(key) not in replaced} | dict(later)
 
 
 def parse_assignments(document: Document, assignments: Iterable[str]) -> dict[str, Any]:
@@ -175,7 +198,7 @@ def _split_override(name: str) -> tuple[str, str, str]:
     return name, "", ""
 
 
-def _unknown(document: Document, key: str) -> errors.Finding:
+def _unknown(document: Document, key: str, place: errors.Place | None) -> errors.Finding:
     known = [document.full_name(name) for name in document.declared]
     hint = diagnostics.closest(key, known) or diagnostics.closest(
         f"{document.workflow_name}.{key}", known
@@ -183,7 +206,7 @@ def _unknown(document: Document, key: str) -> errors.Finding:
     if not hint:
         own = [name for name in document.declared if "." not in name]
         hint = f"it takes {', '.join(own[:12])}" if own else "it takes no inputs"
-    return errors.Finding(f"workflow {document.workflow_name} has no input {key}", hint=hint)
+    return errors.Finding(f"workflow {document.workflow_name} has no input {key}", place, hint)
 
 
 def _inputs(document: Document, values: Any) -> Inputs:

@@ -163,6 +163,7 @@ def test_whatever_a_file_holds_is_an_object_or_an_error_with_a_place(
     content: bytes, is_yaml: bool
 ) -> None:
     try:
-        assert isinstance(input_files.parse(content, "in", is_yaml=is_yaml).values, dict)
+        found: Any = input_files.parse(content, "in", is_yaml=is_yaml).values
     except errors.InvalidInputs as error:
-        assert error.place is not None
+        found = error.place
+    assert isinstance(found, dict | errors.Place)
