@@ -6,7 +6,6 @@ tenure first: a server that was paused past its lease does nothing any more.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +18,8 @@ from orchestrator.backends.base import Backend
 from orchestrator.engine import actions, events, faultpoints
 from orchestrator.engine.faultpoints import Step
 from orchestrator.engine.tenure import Tenure
-from orchestrator.filesystems.base import Filesystems, Stat
+from orchestrator.filesystems.base import Filesystems
+from orchestrator.filesystems.lookups import Lookups
 from orchestrator.model.job import SubmissionHandle
 from orchestrator.model.records import FactRecord
 from orchestrator.wdl.facts import Want
@@ -31,6 +31,7 @@ T = TypeVar("T")
 
 _TRIES = 8  # of a look-up or a write, over about 45 s: a storage's hiccup fails no workflow
 _SEARCHED_BYTES = 64 * 1024**2  # a larger stderr is judged by its end
+_COPIES_AT_ONCE = 4  # from web servers
 _GATHER_SECONDS = 0.2  # between two sweeps: what ends together is committed together
 
 
@@ -53,10 +54,11 @@ class Effects:
         self._backends = backends
         self._filesystems = filesystems
         self._post = post
-        self._read_limit = read_limit_bytes
+        self._lookups = Lookups(filesystems, read_limit_bytes)
         # Storage that does not answer holds up what waits for files, never what ends jobs.
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="effects")
         self._files = ThreadPoolExecutor(workers, thread_name_prefix="files")
+        self._copies = ThreadPoolExecutor(_COPIES_AT_ONCE, thread_name_prefix="copies")
         self._closing = threading.Event()
         self._watching = {name: threading.Event() for name in backends}
         self._pollers = [
@@ -74,7 +76,7 @@ class Effects:
         self._closing.set()
         for watching in self._watching.values():
             watching.set()
-        for pool in (self._pool, self._files):
+        for pool in (self._pool, self._files, self._copies):
             pool.shutdown(wait=True, cancel_futures=True)
         for poller in self._pollers:
             poller.join(timeout=30)
@@ -205,31 +207,27 @@ class Effects:
             self._post(events.ObjectsWritten(root_id))
 
     def _fetch(self, root_id: str, wants: frozenset[Want]) -> None:
-        """Many look-ups, one event: what became known together goes on together, as one array."""
-        _FetchBatch(
-            root_id,
-            wants,
-            self._fetch_one,
-            self._post,
-            lambda work: self._submit(work, self._files),
-        )
+        """Many look-ups, one event: what became known together goes on together, as one array.
+        Copies from web servers may take hours: each is told by itself, and has a pool of its own.
+        """
+        copies = frozenset(want for want in wants if want.kind == "stage")
+        groups = [(wants - copies, self._files), *((frozenset({w}), self._copies) for w in copies)]
+        for group, pool in groups:
+            if group:
+                _FetchBatch(
+                    root_id,
+                    group,
+                    self._fetch_one,
+                    self._post,
+                    lambda work, pool=pool: self._submit(work, pool),  # type: ignore[misc]
+                )
 
     def _fetch_one(self, root_id: str, want: Want) -> FactRecord:
-        filesystem = self._filesystems.of(want.uri)
-
-        def look() -> FactRecord:
-            if want.kind == "stat":
-                stat = filesystem.stat(want.uri)
-                return FactRecord(root_id, "stat", want.uri, True, stat.size, stat.etag)
-            if want.kind == "content":
-                content = filesystem.read(want.uri, self._read_limit)
-                return FactRecord(root_id, "content", want.uri, True, len(content), None, content)
-            return _listing(root_id, want.uri, filesystem.list(want.uri))
-
-        try:
-            return self._patiently(look)
-        except errors.NotFound:
-            return FactRecord(root_id, want.kind, want.uri, False)
+        return self._patiently(
+            lambda: self._lookups.fact(
+                root_id, want.kind, want.uri, want.place, self._closing.is_set
+            )
+        )
 
     def _patiently(self, do: Callable[[], T]) -> T:
         """Again and again where the same may succeed later."""
@@ -310,20 +308,6 @@ class _FetchBatch:
 
 def _unsure() -> errors.TryLater:
     return errors.TryLater("the lease could not be renewed: the store gave no answer")
-
-
-def _listing(root_id: str, uri: str, stats: Iterable[Stat]) -> FactRecord:
-    base = uri.rstrip("/") + "/"
-    entries = [(stat.uri.removeprefix(base), stat.size, stat.etag) for stat in stats]
-    return FactRecord(
-        root_id,
-        "listing",
-        uri,
-        bool(entries),
-        sum(size for _, size, _ in entries),
-        None,
-        json.dumps(entries).encode(),
-    )
 
 
 def _report(future: Future[None]) -> None:

@@ -19,6 +19,13 @@ class Stat:
     etag: str | None = None
 
 
+class Source(Protocol):
+    """What a stream is read from: parts of at most so many bytes, b"" at the end."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next part."""
+
+
 class Filesystem(Protocol):
     """Raises `errors.NotFound`, `errors.NotAllowed`, `errors.TryLater`, naming the URI."""
 
@@ -32,6 +39,10 @@ class Filesystem(Protocol):
 
     def write(self, uri: str, content: bytes) -> None:
         """Create or replace, atomically: a reader sees the old or the new, never a part."""
+
+    def write_stream(self, uri: str, source: Source) -> None:
+        """As `write`, of what need not fit into memory. What `source` raises comes through, and
+        nothing is left then."""
 
     def list(self, uri: str) -> Iterator[Stat]:
         """Every object below this directory, sorted by URI; none where there is nothing."""

@@ -22,10 +22,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 from orchestrator import errors
 from orchestrator.filesystems.atomic import replacing
-from orchestrator.filesystems.base import Stat
+from orchestrator.filesystems.base import Source, Stat
 
 _CHUNK = 1024 * 1024
 _COUNTED_AT_MOST = 256 * _CHUNK  # what `stat` reads through where no header tells the size
+LARGEST_BYTES = 500 * 1024**3
 _PASSING = {408, 423, 425, 429}
 
 
@@ -41,10 +42,13 @@ class HttpFilesystem:
         user_agent: str = "orchestrator",
         permit: Callable[[str], None] = lambda url: None,
         public_only: bool = False,
+        largest_bytes: int = LARGEST_BYTES,
     ) -> None:
         """`timeout_seconds` bounds each wait for the server, not a whole transfer. `permit` raises
-        for a URL that must not be asked for, redirects included."""
+        for a URL that must not be asked for, redirects included. `largest_bytes` is the most that
+        is taken from one URL as a stream."""
         self._timeout = timeout_seconds
+        self._largest = largest_bytes
         self._permit = permit
         self._opener = urllib.request.OpenerDirector()
         for handler in (
@@ -94,6 +98,17 @@ class HttpFilesystem:
         """Refused."""
         raise errors.NotAllowed(f"{shown(uri)} cannot be written: HTTP is read only here")
 
+    def write_stream(self, uri: str, source: Source) -> None:
+        """Refused."""
+        self.write(uri, b"")
+
+    @contextlib.contextmanager
+    def open(self, uri: str) -> Iterator[Body]:
+        """The content, read as it comes. Raises Invalid where it is larger than all that is taken
+        from the web."""
+        with self._open(uri, "GET") as answer:
+            yield Body(uri, answer, self._largest)
+
     def list(self, uri: str) -> Iterator[Stat]:
         """Refused: HTTP has no directories."""
         raise errors.NotAllowed(
@@ -137,6 +152,44 @@ class HttpFilesystem:
             answer: Any = self._opener.open(request, timeout=self._timeout)
         with contextlib.closing(answer):
             yield answer
+
+
+class Body:
+    """The content of an answer, whole or an error. `identity` is what the server calls this
+    content, None where it has no name for it."""
+
+    def __init__(self, uri: str, answer: http.client.HTTPResponse, largest: int) -> None:
+        size = _length(answer)
+        self.identity = _identity(answer, size)
+        self._uri, self._largest = uri, largest
+        self._seen = 0
+        self._rest = b""
+        self._parts = _chunks(uri, answer)
+        self._count(size or 0)
+
+    def read(self, size: int = -1, /) -> bytes:
+        """As a file's."""
+        parts, length = [self._rest], len(self._rest)
+        while size < 0 or length < size:
+            part = next(self._parts, b"")
+            if not part:
+                break
+            self._seen += len(part)
+            self._count(self._seen)
+            parts.append(part)
+            length += len(part)
+        whole = b"".join(parts)
+        cut = length if size < 0 else size
+        self._rest = whole[cut:]
+        return whole[:cut]
+
+    def _count(self, size: int) -> None:
+        if size > self._largest:
+            raise errors.Invalid(
+                f"{shown(self._uri)} is larger than {self._largest:,} bytes, the most that is "
+                "taken from a web server",
+                hint="copy it to S3, or raise engine.filesystems.http.largest-file",
+            )
 
 
 class _HeadUseless(Exception):
@@ -240,12 +293,12 @@ def _length(answer: http.client.HTTPResponse) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and not encoded else None
 
 
-def _identity(answer: http.client.HTTPResponse, size: int) -> str | None:
+def _identity(answer: http.client.HTTPResponse, size: int | None) -> str | None:
     etag = answer.headers.get("ETag")
     if etag:
         return str(etag).strip('"')
     changed = answer.headers.get("Last-Modified")
-    return f"{changed}, {size} bytes" if changed else None
+    return f"{changed}, {size} bytes" if changed and size is not None else None
 
 
 def _chunks(uri: str, answer: http.client.HTTPResponse) -> Iterator[bytes]:

@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from orchestrator import errors
 from orchestrator.filesystems.atomic import replacing
-from orchestrator.filesystems.base import Stat
+from orchestrator.filesystems.base import Source, Stat
 
 _SCHEME = "file://"
 
@@ -54,6 +54,12 @@ class LocalFilesystem:
         """Create or replace; parent directories are made."""
         with _errors(uri), replacing(_path(uri)) as file:
             file.write(content)
+
+    def write_stream(self, uri: str, source: Source) -> None:
+        """Create or replace; parent directories are made."""
+        with _errors(uri), replacing(_path(uri)) as file:
+            while part := source.read(1024 * 1024):
+                file.write(part)
 
     def list(self, uri: str) -> Iterator[Stat]:
         """Every regular file below a directory, symbolic links followed, no directory twice."""

@@ -5,18 +5,29 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from boto3.exceptions import Boto3Error
+from boto3.s3.transfer import TransferConfig
 from botocore import exceptions as botocore
 
 from orchestrator import errors
-from orchestrator.filesystems.base import Stat
+from orchestrator.filesystems.base import Source, Stat
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 _DELETE_BATCH = 1000  # DeleteObjects takes no more (Amazon S3 API reference)
+
+# 10,000 parts at most (Amazon S3 API reference): 640 GiB; up to 4 parts are in memory at once.
+_STREAMING = TransferConfig(
+    multipart_threshold=64 * 1024**2, multipart_chunksize=64 * 1024**2, max_concurrency=2
+)
+
+# Parts are copied inside of S3: large ones cost this machine nothing.
+_COPYING = TransferConfig(
+    multipart_threshold=1024**3, multipart_chunksize=256 * 1024**2, max_concurrency=8
+)
 
 _ABSENT = {"404", "NoSuchKey", "NoSuchBucket", "NotFound", "NoSuchVersion"}
 _PASSING = {
@@ -61,6 +72,12 @@ class S3Filesystem:
         with _errors(uri):
             self._s3.put_object(Bucket=bucket, Key=key, Body=content)
 
+    def write_stream(self, uri: str, source: Source) -> None:
+        """In parts, a few at a time; nothing is there before all is."""
+        bucket, key = _object(uri)
+        with _errors(uri):
+            self._s3.upload_fileobj(cast("IO[bytes]", source), bucket, key, Config=_STREAMING)
+
     def list(self, uri: str) -> Iterator[Stat]:
         """Page by page, in S3's order (bytes of the key). Directory markers (`x/`) are no objects.
 
@@ -97,6 +114,14 @@ class S3Filesystem:
                 self._s3.upload_file(path, bucket, key)
             except OSError as error:
                 raise errors.NotFound(f"{path} cannot be read: {error.strerror}") from error
+
+    def copy(self, source: str, target: str) -> None:
+        """From object to object, by S3 itself: one CopyObject, in parallel parts where it is large
+        (CopyObject takes at most 5 GiB)."""
+        from_bucket, from_key = _object(source)
+        bucket, key = _object(target)
+        with _errors(f"{source} -> {target}"):
+            self._s3.copy({"Bucket": from_bucket, "Key": from_key}, bucket, key, Config=_COPYING)
 
     def delete(self, uris: Iterable[str]) -> None:
         """Batches of 1,000 a bucket. Raises after every batch was tried."""
