@@ -86,7 +86,7 @@ class Alarm(ResourceType):
 class Dashboard(ResourceType):
     type = "AWS::CloudWatch::Dashboard"
     name_property = "DashboardName"
-    updatable = frozenset({"DashboardBody"})
+    updatable = frozenset({"DashboardBody", "Tags"})  # its tags are not kept: moto has none
     replacing = frozenset({"DashboardName"})
 
     def create(self, request: Request) -> Made:

@@ -1,8 +1,13 @@
-"""AWS::Logs: log groups."""
+"""AWS::Logs: log groups, and filters that make metrics of them."""
 
 from __future__ import annotations
 
-from orchestrator.local_aws.cloudformation.resources.base import Made, Request, ResourceType
+from orchestrator.local_aws.cloudformation.resources.base import (
+    Made,
+    Request,
+    ResourceType,
+    lower_keys,
+)
 
 
 class LogGroup(ResourceType):
@@ -65,4 +70,38 @@ class LogGroup(ResourceType):
         return Made(name, {"Arn": group["arn"].removesuffix(":*") + ":*"})
 
 
-TYPES: tuple[ResourceType, ...] = (LogGroup(),)
+class MetricFilter(ResourceType):
+    """Kept as it is; no metric comes of it."""
+
+    type = "AWS::Logs::MetricFilter"
+    name_property = "FilterName"
+    updatable = frozenset({"FilterPattern", "MetricTransformations"})
+    replacing = frozenset({"FilterName", "LogGroupName"})
+
+    def create(self, request: Request) -> Made:
+        return self._put(request, request.name("FilterName", 512))
+
+    def update(self, request: Request) -> Made:
+        return self._put(request, request.physical_id)
+
+    def delete(self, request: Request) -> None:
+        logs = request.client("logs")
+        try:
+            logs.delete_metric_filter(
+                logGroupName=request.get("LogGroupName"), filterName=request.physical_id
+            )
+        except logs.exceptions.ResourceNotFoundException:
+            return
+
+    @staticmethod
+    def _put(request: Request, name: str) -> Made:
+        request.client("logs").put_metric_filter(
+            logGroupName=request.get("LogGroupName"),
+            filterName=name,
+            filterPattern=request.get("FilterPattern", ""),
+            metricTransformations=lower_keys(request.get("MetricTransformations")),
+        )
+        return Made(name, {})
+
+
+TYPES: tuple[ResourceType, ...] = (LogGroup(), MetricFilter())
