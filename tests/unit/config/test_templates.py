@@ -110,3 +110,14 @@ def test_every_key_the_local_template_offers_is_known(tmp_path: Path) -> None:
     assert isinstance(provider, settings.LocalProvider)
     assert (provider.config.cores, provider.config.memory) == (4, 16384)
     assert provider.config.concurrent_job_limit == 8
+
+
+def test_a_login_by_iam_is_rendered_and_read_back(tmp_path: Path) -> None:
+    database = Database(
+        host="db.example", port=5433, name="workflows", secret_arn="arn:aws:secret", login="iam"
+    )
+    path = tmp_path / "dev.conf"
+    path.write_text(render(contract().model_copy(update={"database": database})))
+    assert settings.load(path).database == settings.Postgres(
+        host="db.example", port=5433, name="workflows", user="orchestrator", iam=True
+    )
