@@ -28,6 +28,7 @@ from orchestrator.wdl import (
     miniwdl_functions,  # noqa: F401  teaches miniwdl
     miniwdl_private,
     reading,
+    staging,
 )
 from orchestrator.wdl.facts import Facts, NeedFacts, Want
 from orchestrator.wdl.patterns import Matcher
@@ -518,7 +519,7 @@ def content_fact(facts: Facts, uri: str, limit: int) -> bytes:
         raise TooLargeToRead(stat.size)
     record = facts.get("content", uri)
     if not record.exists:
-        raise errors.EvaluationFailed(f"there is no file {uri}")
+        raise errors.EvaluationFailed(f"there is no file {staging.shown(uri)}")
     if record.content is None:
         raise TooLargeToRead(record.size)
     return record.content
@@ -530,5 +531,5 @@ def size_fact(facts: Facts, uri: str, directory: bool) -> int:
         return sum(size for _, size, _ in facts.listing(uri))
     record = facts.get("stat", uri)
     if not record.exists or record.size is None:
-        raise errors.EvaluationFailed(f"there is no file {uri}")
+        raise errors.EvaluationFailed(f"there is no file {staging.shown(uri)}")
     return record.size

@@ -12,7 +12,7 @@ from typing import Any
 from orchestrator import errors
 from orchestrator.model.job import WorkDir
 from orchestrator.model.manifest import Manifest, OutputFile
-from orchestrator.wdl import diagnostics, library
+from orchestrator.wdl import diagnostics, library, staging
 from orchestrator.wdl.facts import Facts
 from orchestrator.wdl.library import Scope
 from orchestrator.wdl.localization import Layout, Localizer
@@ -32,10 +32,10 @@ class FilesScope(Scope):
         localizer: Localizer,
         written: dict[str, bytes],
         facts: Facts,
-        staging: Staging,
+        copies: Staging,
     ) -> None:
         self.directory = layout.work
-        self._staging = staging
+        self._staging = copies
         self._layout = layout
         self._localizer = localizer
         self._written = written
@@ -54,7 +54,7 @@ class FilesScope(Scope):
         return self._localizer.uri(self._layout.absolute(path))
 
     def shown(self, path: str) -> str:
-        return self.input_uri(path) or path
+        return staging.shown(self.input_uri(path) or path)
 
     def _source(self, path: str) -> str | None:
         """The URI whose content an input has: that of the copy that its task sees."""

@@ -13,6 +13,11 @@ from orchestrator.wdl.facts import Facts, NeedFacts, Want
 _SCHEMES = ("http://", "https://")
 
 
+def shown(uri: str) -> str:
+    """A URI without what may be a secret: the query of a URL."""
+    return uri.partition("?")[0] if uri.lower().startswith(_SCHEMES) else uri
+
+
 class Staging:
     """The copies of one workflow. `place`: the URI or directory that they lie below."""
 
@@ -30,7 +35,7 @@ class Staging:
         if record is None:
             raise NeedFacts([Want("stage", uri, self._place)])
         if not record.exists:
-            raise errors.EvaluationFailed(f"there is no file {uri}")
+            raise errors.EvaluationFailed(f"there is no file {shown(uri)}")
         return record
 
     def source(self, uri: str) -> str:

@@ -20,7 +20,7 @@ from orchestrator import errors
 from orchestrator.model import runtime
 from orchestrator.model.job import InlineFile, InputFile, OutputPlan, WorkDir
 from orchestrator.model.manifest import Manifest
-from orchestrator.wdl import miniwdl_private, outputs
+from orchestrator.wdl import miniwdl_private, outputs, staging
 from orchestrator.wdl.facts import Facts, Kind, Want
 from orchestrator.wdl.library import Collector, Library
 from orchestrator.wdl.localization import Layout, Localizer
@@ -363,7 +363,7 @@ class _Preparation:
             elif not stat.exists:
                 raise errors.EvaluationFailed(
                     f"input {item.name} of task {self._compiled.task.name}: there is no file "
-                    f"{item.uri}"
+                    f"{staging.shown(item.uri)}"
                 )
             else:
                 source = self._staging.source(item.uri)

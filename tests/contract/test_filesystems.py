@@ -169,6 +169,35 @@ def test_write_creates_and_replaces(writable: Case) -> None:
     assert [stat.uri for stat in writable.filesystem.list(writable.base)] == [uri]
 
 
+class _Parts:
+    """A source of so many bytes; it may break."""
+
+    def __init__(self, size: int, breaks: bool = False) -> None:
+        self._left, self._breaks = size, breaks
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._breaks and not self._left:
+            raise errors.TryLater("the source broke off")
+        part = b"x" * min(self._left, 1024 * 1024, size if size >= 0 else self._left)
+        self._left -= len(part)
+        return part
+
+
+@pytest.mark.parametrize("size", [0, 5, 3 * 1024**2])
+def test_a_stream_is_written_whole(writable: Case, size: int) -> None:
+    uri = f"{writable.base}/streamed"
+    writable.filesystem.write_stream(uri, _Parts(size))
+    assert writable.filesystem.read(uri, 10**7) == b"x" * size
+
+
+def test_a_stream_that_breaks_leaves_what_was_there(writable: Case) -> None:
+    uri = f"{writable.base}/streamed"
+    writable.filesystem.write(uri, b"old")
+    with pytest.raises(errors.TryLater, match="broke off"):
+        writable.filesystem.write_stream(uri, _Parts(70 * 1024**2, breaks=True))
+    assert writable.filesystem.read(uri, 10) == b"old"
+
+
 def test_list_is_deep_sorted_and_ends_at_the_slash(writable: Case) -> None:
     for name in ("dir/b", "dir/a/z", "dir/a-c", "dir/B", "dir2/x", "dir.txt"):
         writable.put(name, name.encode())
