@@ -1,6 +1,8 @@
-"""ECR: rules that fill a private registry from public ones (pull-through cache), which moto lacks.
+"""ECR: rules that fill a private registry from public ones (pull-through cache), and the templates
+of the repositories that come of it; moto lacks both.
 
-Source: https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreatePullThroughCacheRule.html
+Sources: https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreatePullThroughCacheRule.html
+https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepositoryCreationTemplate.html
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ _SECRET = re.compile(
 )
 _OTHERS = re.compile(r"[a-z0-9-]+\.azurecr\.io|\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com")
 _UPSTREAMS = {
+    "cgr.dev": ("chainguard", True),
     "ghcr.io": ("github-container-registry", True),
     "public.ecr.aws": ("ecr-public", False),
     "quay.io": ("quay", False),
@@ -36,25 +39,35 @@ def apply() -> None:
     for verb in (_create, _update, _delete, _validate):
         add(ECRResponse, f"{verb.__name__.lstrip('_')}_pull_through_cache_rule", verb)
     add(ECRResponse, "describe_pull_through_cache_rules", _describe)
+    add(ECRResponse, "create_repository_creation_template", _create_template)
+    add(ECRResponse, "update_repository_creation_template", _update_template)
+    add(ECRResponse, "delete_repository_creation_template", _delete_template)
+    add(ECRResponse, "describe_repository_creation_templates", _describe_templates)
 
 
-def _answering(verb: Callable[[Any, dict[str, Any]], dict[str, Any]]) -> Callable[[Any], Any]:
-    @functools.wraps(verb)
-    def answer(response: Any) -> Any:
-        from moto.core.responses import ActionResult
-
-        return ActionResult(verb(response, _rules(response.ecr_backend)))
-
-    return answer
+_Verb = Callable[[Any, dict[str, Any]], dict[str, Any]]
 
 
-def _rules(backend: Any) -> dict[str, Any]:
-    """The rules of an account and region; gone with all the rest at a reset."""
-    rules: dict[str, Any] = backend.__dict__.setdefault("local_aws_pull_through_rules", {})
-    return rules
+def _on(kind: str) -> Callable[[_Verb], Callable[[Any], Any]]:
+    """A verb on what there is of a kind, by prefix, in an account and region.
+
+    It hangs on moto's backend, so a reset forgets it with all the rest.
+    """
+
+    def decorate(verb: _Verb) -> Callable[[Any], Any]:
+        @functools.wraps(verb)
+        def answer(response: Any) -> Any:
+            from moto.core.responses import ActionResult
+
+            known = response.ecr_backend.__dict__.setdefault(f"local_aws_{kind}", {})
+            return ActionResult(verb(response, known))
+
+        return answer
+
+    return decorate
 
 
-@_answering
+@_on("rules")
 def _create(response: Any, rules: dict[str, Any]) -> dict[str, Any]:
     prefix: str = response._get_param("ecrRepositoryPrefix")
     host: str = response._get_param("upstreamRegistryUrl")
@@ -93,13 +106,13 @@ def _create(response: Any, rules: dict[str, Any]) -> dict[str, Any]:
     return rule
 
 
-@_answering
+@_on("rules")
 def _describe(response: Any, rules: dict[str, Any]) -> dict[str, Any]:
     wanted = response._get_param("ecrRepositoryPrefixes") or list(rules)
     return {"pullThroughCacheRules": [_find(rules, prefix) for prefix in wanted]}
 
 
-@_answering
+@_on("rules")
 def _update(response: Any, rules: dict[str, Any]) -> dict[str, Any]:
     rule = _find(rules, response._get_param("ecrRepositoryPrefix"))
     for name in ("credentialArn", "customRoleArn"):
@@ -110,17 +123,91 @@ def _update(response: Any, rules: dict[str, Any]) -> dict[str, Any]:
     return rule
 
 
-@_answering
+@_on("rules")
 def _delete(response: Any, rules: dict[str, Any]) -> dict[str, Any]:
     rule = _find(rules, response._get_param("ecrRepositoryPrefix"))
     del rules[rule["ecrRepositoryPrefix"]]
     return rule
 
 
-@_answering
+@_on("rules")
 def _validate(response: Any, rules: dict[str, Any]) -> dict[str, Any]:
     """No registry is asked: a rule that is there counts as good."""
     return {**_find(rules, response._get_param("ecrRepositoryPrefix")), "isValid": True}
+
+
+_TEMPLATE = (
+    "prefix",
+    "description",
+    "encryptionConfiguration",
+    "resourceTags",
+    "imageTagMutability",
+    "imageTagMutabilityExclusionFilters",
+    "repositoryPolicy",
+    "lifecyclePolicy",
+    "appliedFor",
+    "customRoleArn",
+)
+
+
+@_on("templates")
+def _create_template(response: Any, templates: dict[str, Any]) -> dict[str, Any]:
+    prefix: str = response._get_param("prefix")
+    if not _PREFIX.fullmatch(prefix):
+        raise _error("InvalidParameterException", f"prefix {prefix!r} is not valid")
+    if prefix in templates:
+        raise _error("TemplateAlreadyExistsException", f"Template '{prefix}' already exists")
+    templates[prefix] = {
+        "imageTagMutability": "MUTABLE",
+        "createdAt": _now(),
+        **_template(response),
+    }
+    return _answered(response, templates[prefix])
+
+
+@_on("templates")
+def _update_template(response: Any, templates: dict[str, Any]) -> dict[str, Any]:
+    template = _find_template(response, templates)
+    template.update(_template(response))
+    return _answered(response, template)
+
+
+@_on("templates")
+def _delete_template(response: Any, templates: dict[str, Any]) -> dict[str, Any]:
+    template = _find_template(response, templates)
+    del templates[template["prefix"]]
+    return _answered(response, template)
+
+
+@_on("templates")
+def _describe_templates(response: Any, templates: dict[str, Any]) -> dict[str, Any]:
+    wanted = response._get_param("prefixes") or list(templates)
+    found = [templates[prefix] for prefix in wanted if prefix in templates]
+    return {"registryId": response.current_account, "repositoryCreationTemplates": found}
+
+
+def _template(response: Any) -> dict[str, Any]:
+    given = {name: response._get_param(name) for name in _TEMPLATE}
+    given = {name: value for name, value in given.items() if value is not None}
+    key = given.get("encryptionConfiguration", {}).get("encryptionType") == "KMS"
+    if (key or given.get("resourceTags")) and "customRoleArn" not in given:
+        raise _error(
+            "InvalidParameterException",
+            "customRoleArn is required where a template has resource tags or a KMS key",
+        )
+    return {**given, "updatedAt": _now()}
+
+
+def _find_template(response: Any, templates: dict[str, Any]) -> dict[str, Any]:
+    prefix = response._get_param("prefix")
+    if prefix not in templates:
+        raise _error("TemplateNotFoundException", f"Template '{prefix}' does not exist")
+    template: dict[str, Any] = templates[prefix]
+    return template
+
+
+def _answered(response: Any, template: dict[str, Any]) -> dict[str, Any]:
+    return {"registryId": response.current_account, "repositoryCreationTemplate": template}
 
 
 def _find(rules: dict[str, Any], prefix: str) -> dict[str, Any]:

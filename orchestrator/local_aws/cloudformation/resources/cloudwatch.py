@@ -86,7 +86,7 @@ class Alarm(ResourceType):
 class Dashboard(ResourceType):
     type = "AWS::CloudWatch::Dashboard"
     name_property = "DashboardName"
-    updatable = frozenset({"DashboardBody", "Tags"})  # its tags are not kept: moto has none
+    updatable = frozenset({"DashboardBody", "Tags"})
     replacing = frozenset({"DashboardName"})
 
     def create(self, request: Request) -> Made:
@@ -107,11 +107,15 @@ class Dashboard(ResourceType):
 
     @staticmethod
     def _put(request: Request, name: str) -> None:
-        answer = request.client("cloudwatch").put_dashboard(
-            DashboardName=name, **request.pick("DashboardBody")
-        )
+        cloudwatch = request.client("cloudwatch")
+        answer = cloudwatch.put_dashboard(DashboardName=name, **request.pick("DashboardBody"))
         if messages := answer.get("DashboardValidationMessages"):
             raise ResourceFailed(f"dashboard {name}: {messages}")
+        arn = cloudwatch.get_dashboard(DashboardName=name)["DashboardArn"]
+        if dropped := request.dropped_tags():
+            cloudwatch.untag_resource(ResourceARN=arn, TagKeys=dropped)
+        if tags := request.tag_list():
+            cloudwatch.tag_resource(ResourceARN=arn, Tags=tags)
 
 
 TYPES: tuple[ResourceType, ...] = (Alarm(), Dashboard())

@@ -1,8 +1,9 @@
-"""AWS::ECR: image repositories (the CDK's bootstrap stack makes one), pull-through cache rules."""
+"""AWS::ECR: image repositories (the CDK's bootstrap stack makes one), and what mirrors others."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.local_aws.cloudformation.errors import ResourceFailed
@@ -128,4 +129,59 @@ class PullThroughCacheRule(ResourceType):
             return
 
 
-TYPES: tuple[ResourceType, ...] = (PullThroughCacheRule(), Repository())
+class RepositoryCreationTemplate(ResourceType):
+    """What repositories are like that ECR makes by itself."""
+
+    type = "AWS::ECR::RepositoryCreationTemplate"
+    name_property = "Prefix"
+    updatable = frozenset(
+        {
+            "AppliedFor",
+            "CustomRoleArn",
+            "Description",
+            "EncryptionConfiguration",
+            "ImageTagMutability",
+            "ImageTagMutabilityExclusionFilters",
+            "LifecyclePolicy",
+            "RepositoryPolicy",
+            "ResourceTags",
+        }
+    )
+    replacing = frozenset({"Prefix"})
+
+    def create(self, request: Request) -> Made:
+        answer = request.client("ecr").create_repository_creation_template(
+            **self._arguments(request)
+        )
+        return self._made(answer)
+
+    def update(self, request: Request) -> Made:
+        answer = request.client("ecr").update_repository_creation_template(
+            **self._arguments(request)
+        )
+        return self._made(answer)
+
+    def delete(self, request: Request) -> None:
+        ecr = request.client("ecr")
+        try:
+            ecr.delete_repository_creation_template(prefix=request.physical_id)
+        except ecr.exceptions.TemplateNotFoundException:
+            return
+
+    def _arguments(self, request: Request) -> dict[str, Any]:
+        given = request.pick(*self.updatable, *self.replacing)
+        arguments: dict[str, Any] = lower_keys(given, maps=frozenset({"ResourceTags"}))
+        return arguments
+
+    @staticmethod
+    def _made(answer: Mapping[str, Any]) -> Made:
+        found = answer["repositoryCreationTemplate"]
+        times = {"CreatedAt": found["createdAt"], "UpdatedAt": found["updatedAt"]}
+        return Made(found["prefix"], {name: str(time) for name, time in times.items()})
+
+
+TYPES: tuple[ResourceType, ...] = (
+    PullThroughCacheRule(),
+    Repository(),
+    RepositoryCreationTemplate(),
+)
