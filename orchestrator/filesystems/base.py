@@ -20,10 +20,10 @@ class Stat:
 
 
 class Source(Protocol):
-    """What a stream is read from: parts of at most so many bytes, b"" at the end."""
+    """What a stream is read from."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """The next part."""
+        """The next part: so many bytes, fewer only at the end, which the source is sure of then."""
 
 
 class Filesystem(Protocol):

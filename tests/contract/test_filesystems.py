@@ -176,9 +176,9 @@ class _Parts:
         self._left, self._breaks = size, breaks
 
     def read(self, size: int = -1, /) -> bytes:
-        if self._breaks and not self._left:
+        if self._breaks and not 0 <= size <= self._left:
             raise errors.TryLater("the source broke off")
-        part = b"x" * min(self._left, 1024 * 1024, size if size >= 0 else self._left)
+        part = b"x" * min(self._left, size if size >= 0 else self._left)
         self._left -= len(part)
         return part
 
