@@ -188,6 +188,8 @@ class _Closure:
     def fetched(self, url: str, place: errors.Place | None) -> tuple[str, str]:
         """A document by its URL."""
         name = imports.name_of(url)
+        if not is_url(url):
+            raise errors.NotAllowed(f"the import {name} is refused: a URL leads to URLs only")
         if self._urls.setdefault(name, url) != url:
             raise errors.InvalidWdl(f"{name} is imported by two URLs that differ in their query")
         if name not in self.texts:

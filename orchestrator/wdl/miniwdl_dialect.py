@@ -493,7 +493,7 @@ def _import_structs(document: Any, notes: Notes) -> None:
 
 MOST_MEMBERS = 10_000
 _INPUTS_BELOW = "_orchestrator_inputs_below"
-MOST_INPUTS = 50_000
+MOST_INPUTS = 10_000
 
 
 def _bound_structs(document: Any) -> None:
