@@ -1,6 +1,7 @@
 """Counts requests by service and action: `GET /_local-aws/calls`, `DELETE` starts from zero.
 
-A SubmitJob that was answered with an error is counted too: it is a call.
+A SubmitJob that was answered with an error is counted too: it is a call. `GET /_local-aws/callers`
+says who called what: who is told by the access key, for any key is taken here.
 """
 
 from __future__ import annotations
@@ -19,16 +20,22 @@ from moto.moto_server.werkzeug_app import SIGNING_ALIASES
 from werkzeug.exceptions import NotFound
 
 _SERVICE = re.compile(r"Credential=[^/]+/\d+/[^/]+/([^/]+)/aws4_request")
+_CALLER = re.compile(r"Credential=([^/]+)/")
 _FORM = "application/x-www-form-urlencoded"
 _FORM_LIMIT = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a request asks of which service. `service` is boto3's name of it, "" when unknown."""
+    """What a request asks of which service. `service` is boto3's name of it, "" when unknown.
+
+    `caller` is the access key; `place` is where in S3: the bucket and the first part of the key.
+    """
 
     service: str
     action: str
+    caller: str = ""
+    place: str = ""
 
 
 @dataclass
@@ -36,15 +43,26 @@ class Calls:
     """How often what was called."""
 
     _counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    _callers: dict[str, set[tuple[str, str, str]]] = field(
+        default_factory=lambda: defaultdict(set)
+    )
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def count(self, call: Call) -> None:
         with self._lock:
             self._counts[call.service or "unknown"][call.action] += 1
+            if call.caller:
+                self._callers[call.caller].add((call.service, call.action, call.place))
 
     def clear(self) -> None:
         with self._lock:
             self._counts.clear()
+            self._callers.clear()
+
+    def callers(self) -> dict[str, list[tuple[str, str, str]]]:
+        """`{"local-aws-job": [["s3", "PutObject", "bucket/workflows"]]}`."""
+        with self._lock:
+            return {caller: sorted(made) for caller, made in sorted(self._callers.items())}
 
     def as_json(self) -> dict[str, dict[str, int]]:
         """`{"batch": {"SubmitJob": 3}}`."""
@@ -53,22 +71,28 @@ class Calls:
 
 
 def classify(environ: dict[str, Any]) -> Call:
-    """Service and action of a signed request, as botocore's models name them."""
+    """A signed request: service and action as botocore's models name them."""
     service = service_of(environ)
     if not service:
         return Call("", f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
+    match = _CALLER.search(environ.get("HTTP_AUTHORIZATION", ""))
+    place = "/".join(environ["PATH_INFO"].split("/")[1:3]) if service == "s3" else ""
+    return Call(service, _action(service, environ), match[1] if match else "", place)
+
+
+def _action(service: str, environ: dict[str, Any]) -> str:
     target = environ.get("HTTP_X_AMZ_TARGET")
     if target:
-        return Call(service, target.rpartition(".")[2])
+        return str(target.rpartition(".")[2])
     if "HTTP_SMITHY_PROTOCOL" in environ:  # /service/NAME/operation/ACTION
-        return Call(service, environ["PATH_INFO"].rpartition("/")[2])
+        return str(environ["PATH_INFO"].rpartition("/")[2])
     if environ.get("CONTENT_TYPE", "").startswith(_FORM) and service != "s3":
-        return Call(service, _form_action(environ))
+        return _form_action(environ)
     try:
         operation, _ = get_service_router(service).match(Request(environ))
     except (NotFound, NotImplementedError, LookupError):
-        return Call(service, environ["REQUEST_METHOD"])
-    return Call(service, str(operation.name))
+        return str(environ["REQUEST_METHOD"])
+    return str(operation.name)
 
 
 def service_of(environ: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ The control routes, none of them an AWS's:
 
     GET         /_local-aws/health   200 when it answers
     GET DELETE  /_local-aws/calls    calls counted by service and action (calls.py)
+    GET         /_local-aws/callers  who called what
     GET POST DELETE /_local-aws/faults   fault rules (faults.py)
 """
 
@@ -190,6 +191,8 @@ class Gateway:
                 return _answer(start_response, 200, {"ok": True})
             case ("GET", "calls"):
                 return _answer(start_response, 200, self.calls.as_json())
+            case ("GET", "callers"):
+                return _answer(start_response, 200, self.calls.callers())
             case ("DELETE", "calls"):
                 self.calls.clear()
             case ("GET", "faults"):

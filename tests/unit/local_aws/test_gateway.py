@@ -107,6 +107,18 @@ def test_calls_are_counted_by_service_and_action(server: Server) -> None:
     }
 
 
+def test_who_called_what_is_told_by_the_access_key(server: Server) -> None:
+    s3 = server.client("s3")
+    s3.create_bucket(Bucket="called")
+    s3.put_object(Bucket="called", Key="first/second/third", Body=b"x")
+    (caller,) = made = server.ask("GET", "/_local-aws/callers")
+    assert caller == s3._request_signer._credentials.access_key
+    assert made[caller] == [
+        ["s3", "CreateBucket", "called"],
+        ["s3", "PutObject", "called/first"],
+    ]
+
+
 def test_what_cloudformation_does_itself_is_not_counted(server: Server) -> None:
     template = {"Resources": {"P": {"Type": "AWS::S3::Bucket"}}}
     server.client("cloudformation").create_stack(
