@@ -181,6 +181,7 @@ def assemble(settings: Settings, *, containers: bool = True) -> Assembly:
         runs[name] = RunSettings(
             root=root,
             default_runtime_attributes=provider.config.default_runtime_attributes,
+            memory_keys=settings.system.memory_retry_error_keys,
             hog_option=settings.system.hog_safety.workflow_option,
             max_jobs=settings.system.total_max_jobs_per_root_workflow,
             max_scatter_width=settings.system.max_scatter_width_per_scatter,

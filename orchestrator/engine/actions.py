@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestrator.engine.final_plan import Finished
 from orchestrator.model.job import Submission, SubmissionHandle
 from orchestrator.wdl.facts import Want
 from orchestrator.wdl.graph import Write
@@ -64,4 +65,40 @@ class Search:
     words: tuple[str, ...]
 
 
-Effect = Fetch | Put | Submit | Find | Revoke | Cancel | Search
+@dataclass(frozen=True, slots=True)
+class PlanEnd:
+    """What is to be copied and deleted now that all calls are over? `number`: it comes back."""
+
+    number: int
+    finished: Finished
+
+
+@dataclass(frozen=True, slots=True)
+class CopyFile:
+    """Copy a final output or a log; an `optional` one need not be there."""
+
+    number: int
+    source: str
+    target: str
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteFiles:
+    """Delete what nobody needs any more."""
+
+    number: int
+    uris: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteLog:
+    """Write the workflow's log: its events, then these lines."""
+
+    number: int
+    target: str
+    lines: tuple[str, ...]
+
+
+Ending = PlanEnd | CopyFile | DeleteFiles | WriteLog
+Effect = Fetch | Put | Submit | Find | Revoke | Cancel | Search | Ending

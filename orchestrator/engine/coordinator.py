@@ -26,6 +26,7 @@ from orchestrator.engine.actions import Effect, Find, Submit
 from orchestrator.engine.admission import Admission, Demand
 from orchestrator.engine.effects import Effects
 from orchestrator.engine.faultpoints import Step
+from orchestrator.engine.finishing import Finishing
 from orchestrator.engine.jobs import RunSettings
 from orchestrator.engine.run import Progress, Run
 from orchestrator.engine.tenure import Heartbeat, Tenure, is_dead, this_process
@@ -131,6 +132,7 @@ class Engine:
             filesystems,
             self._queue.put,
             self._heartbeat.confirm,
+            Finishing(store, filesystems),
             workers=settings.workers,
             read_limit_bytes=settings.read_limit_bytes,
         )
@@ -490,6 +492,14 @@ class Engine:
                 run.find_failed(submission_id)
             case events.CancelFailed(_, submission_id):
                 run.cancel_failed(submission_id)
+            case events.EndPlanned(_, number, plan, reason):
+                run.finalizer.planned(number, plan, reason)
+            case events.FileCopied(_, number, target, missing, error):
+                run.finalizer.copied(number, target, missing, error)
+            case events.FilesDeleted(_, number, error):
+                run.finalizer.deleted(number, error)
+            case events.LogWritten(_, number, error):
+                run.finalizer.logged(number, error)
             case events.Searched(_, token, word):
                 run.searched(token, word)
             case events.Revoked(_, submission_id):

@@ -17,6 +17,7 @@ from orchestrator import errors
 from orchestrator.backends.base import Backend
 from orchestrator.engine import actions, events, faultpoints
 from orchestrator.engine.faultpoints import Step
+from orchestrator.engine.finishing import Finishing
 from orchestrator.engine.tenure import Tenure
 from orchestrator.filesystems.base import Filesystems
 from orchestrator.filesystems.lookups import Lookups
@@ -32,6 +33,7 @@ T = TypeVar("T")
 _TRIES = 8  # of a look-up or a write, over about 45 s: a storage's hiccup fails no workflow
 _SEARCHED_BYTES = 64 * 1024**2  # a larger stderr is judged by its end
 _COPIES_AT_ONCE = 4  # from web servers
+_UNSURE_SECONDS = 2.0  # until a lease is asked for again
 _GATHER_SECONDS = 0.2  # between two sweeps: what ends together is committed together
 
 
@@ -44,6 +46,7 @@ class Effects:
         filesystems: Filesystems,
         post: Callable[[events.Event], None],
         may_act: Callable[[Tenure], bool],
+        finishing: Finishing,
         *,
         workers: int = 16,
         read_limit_bytes: int = 128 * 1024**2,
@@ -59,6 +62,8 @@ class Effects:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="effects")
         self._files = ThreadPoolExecutor(workers, thread_name_prefix="files")
         self._copies = ThreadPoolExecutor(_COPIES_AT_ONCE, thread_name_prefix="copies")
+        self._ends = ThreadPoolExecutor(workers, thread_name_prefix="ends")
+        self._finishing = finishing
         self._closing = threading.Event()
         self._watching = {name: threading.Event() for name in backends}
         self._pollers = [
@@ -76,7 +81,7 @@ class Effects:
         self._closing.set()
         for watching in self._watching.values():
             watching.set()
-        for pool in (self._pool, self._files, self._copies):
+        for pool in (self._pool, self._files, self._copies, self._ends):
             pool.shutdown(wait=True, cancel_futures=True)
         for poller in self._pollers:
             poller.join(timeout=30)
@@ -113,6 +118,10 @@ class Effects:
                 self._submit(lambda: self._find(root_id, port, handle))
             case actions.Revoke(handle):
                 self._submit(lambda: self._revoke(tenure, port, handle))
+            case (
+                actions.PlanEnd() | actions.CopyFile() | actions.DeleteFiles() | actions.WriteLog()
+            ):
+                self._submit(lambda: self._finish(tenure, effect), self._ends)
             case actions.Search():
                 self._submit(lambda: self._search(root_id, effect), self._files)
             case actions.Cancel(handle, indices):
@@ -180,6 +189,24 @@ class Effects:
         except Exception as error:
             _log.warning("a job was not ended", submission=handle.name, reason=str(error))
             self._post(events.CancelFailed(root_id, handle.id))
+
+    def _finish(self, tenure: Tenure, effect: actions.Ending) -> None:
+        root_id = tenure.lease.root_id
+        while not self._may_act(tenure):
+            if tenure.lost:
+                self._post(events.Lost(root_id))
+                return
+            if self._closing.wait(_UNSURE_SECONDS):
+                return
+        match effect:
+            case actions.PlanEnd():
+                self._post(self._finishing.plan(root_id, effect))
+            case actions.CopyFile():
+                self._post(self._finishing.copy(root_id, effect))
+            case actions.DeleteFiles():
+                self._post(self._finishing.delete(root_id, effect))
+            case actions.WriteLog():
+                self._post(self._finishing.write_log(root_id, effect))
 
     def _search(self, root_id: str, search: actions.Search) -> None:
         word = None

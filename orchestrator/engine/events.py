@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator import errors
 from orchestrator.backends.base import Change
+from orchestrator.engine.final_plan import FinalPlan
 from orchestrator.model.records import FactRecord, WorkflowRecord
 from orchestrator.store.base import Journal, Lease
 from orchestrator.wdl.document import Document
@@ -125,6 +126,45 @@ class Searched:
 
 
 @dataclass(frozen=True, slots=True)
+class EndPlanned:
+    """What is to be copied and deleted at the end; without a plan the reason why there is none."""
+
+    root_id: str
+    number: int
+    plan: FinalPlan | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileCopied:
+    """A copy is there, or was not made. `missing`: there was nothing to copy."""
+
+    root_id: str
+    number: int
+    target: str
+    missing: bool
+    error: errors.OrchestratorError | None
+
+
+@dataclass(frozen=True, slots=True)
+class FilesDeleted:
+    """Files are gone, or not all of them."""
+
+    root_id: str
+    number: int
+    error: errors.OrchestratorError | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogWritten:
+    """The workflow's log is there, or not."""
+
+    root_id: str
+    number: int
+    error: errors.OrchestratorError | None
+
+
+@dataclass(frozen=True, slots=True)
 class Changed:
     """One sweep of a backend's poller."""
 
@@ -166,6 +206,10 @@ Event = (
     | CancelFailed
     | Revoked
     | Searched
+    | EndPlanned
+    | FileCopied
+    | FilesDeleted
+    | LogWritten
     | Changed
     | Lost
     | Commanded

@@ -18,9 +18,11 @@ from typing import Any
 
 from orchestrator import errors
 from orchestrator.backends.base import Backend, Change
-from orchestrator.engine import recovery
+from orchestrator.engine import finalizer, recovery
 from orchestrator.engine.actions import Effect, Put
 from orchestrator.engine.calls import Call, Calls, Flow
+from orchestrator.engine.final_plan import Finished
+from orchestrator.engine.finalizer import Finalizer, OnEnd
 from orchestrator.engine.jobs import Jobs, RunSettings
 from orchestrator.engine.outbox import Outbox
 from orchestrator.engine.steps import Steps
@@ -84,6 +86,10 @@ class Run:
         self._job_count = 0
         self._puts = 0
         self._written_facts: list[FactRecord] = []  # of files that are being written
+        self._document = document
+        self._home = below(settings.root, self.root.directory)
+        self.finalizer = Finalizer(self._outbox, journal.facts)
+        self._finalized = False
         self._jobs = Jobs(
             backend,
             settings,
@@ -105,7 +111,7 @@ class Run:
                 document,
                 bound,
                 self._facts,
-                scratch=f"{below(settings.root, self.root.directory)}/written",
+                scratch=f"{self._home}/written",
                 max_scatter_width=settings.max_scatter_width,
             ),
         )
@@ -159,8 +165,9 @@ class Run:
         return self._outbox.take(limit)
 
     def wake_at(self) -> float | None:
-        """When something is due by itself: a delayed retry, a look-up to be repeated."""
-        return self._jobs.wake_at()
+        """When something is due by itself: a delayed retry, a look-up or copy to be repeated."""
+        due = (self._jobs.wake_at(), self.finalizer.wake_at())
+        return min((at for at in due if at is not None), default=None)
 
     def tell_time(self, now: float) -> None:
         """The time of the turn that begins."""
@@ -169,6 +176,7 @@ class Run:
     def work(self, deadline: Callable[[], bool]) -> bool:
         """Evaluate until nothing is left or `deadline()` says so. True: there is more to do."""
         self._jobs.wake()
+        self.finalizer.wake()
         if self.is_over:
             return False
         if self._steps.work(lambda: deadline() or self.is_over) and not self.is_over:
@@ -240,6 +248,7 @@ class Run:
             return
         self.root = self._workflow(self.root, state=WorkflowState.ABORTING)
         self._outbox.event(self.root.id, "Aborting")
+        self.finalizer.stop()
         self._jobs.stop()
 
     # --- the graph
@@ -330,7 +339,8 @@ class Run:
         call = Call(flow, ready, known)
         if known.state in (CallState.FAILED, CallState.ABORTED):
             call.attempt = max(1, known.attempts)
-            self._blame(call)
+            if self.root.state is not WorkflowState.ABORTING:
+                self._blame(call)
             return False
         self._calls.enter(call)
         if ready.is_workflow:
@@ -412,18 +422,61 @@ class Run:
             self.root = self._workflow(self.root, failures=_failures_json(self._failures))
 
     def _flow_succeeded(self, flow: Flow) -> None:
-        outputs = json.dumps(flow.graph.outputs, separators=(",", ":"))
-        flow.record = self._workflow(
+        outputs = flow.graph.outputs or {}
+        if flow.parent is not None:
+            flow.record = self._flow_done(flow, outputs)
+            self.call_done(flow.parent, outputs)
+        elif not self.finalizer.working and not self._finalized:
+            self._finalize(
+                WorkflowState.SUCCEEDED,
+                outputs,
+                lambda failed, told: self._succeeded(flow, failed, told or outputs),
+            )
+
+    def _succeeded(self, flow: Flow, failed: Iterable[str], outputs: Mapping[str, Any]) -> None:
+        """All calls were; `failed` is what went wrong after them."""
+        for message in failed:
+            self._fail(message)
+        if self.failing:
+            # The results are where the calls left them, and can still be used.
+            self.root = self._workflow(
+                self.root, outputs=json.dumps(outputs, separators=(",", ":"))
+            )
+            self._end(WorkflowState.FAILED)
+            return
+        self.root = flow.record = self._flow_done(flow, outputs)
+        self._outbox.event(self.root.id, "Finished")
+
+    def _flow_done(self, flow: Flow, outputs: Mapping[str, Any]) -> WorkflowRecord:
+        return self._workflow(
             self._records_of_flows[flow.record.id],
             state=WorkflowState.SUCCEEDED,
-            outputs=outputs,
+            outputs=json.dumps(outputs, separators=(",", ":")),
             ended_at=self._outbox.now,
         )
-        if flow.parent is None:
-            self.root = flow.record
-            self._outbox.event(self.root.id, "Finished")
-        else:
-            self.call_done(flow.parent, flow.graph.outputs or {})
+
+    def _finalize(
+        self, state: WorkflowState, outputs: Mapping[str, Any] | None, on_end: OnEnd
+    ) -> None:
+        """Copy and delete what the options ask for, then go on; a second time there is nothing."""
+        if self._finalized or not finalizer.is_wanted(self._options, state):
+            self._finalized = True
+            on_end([], None)
+            return
+
+        def end(failed: list[str], told: Mapping[str, Any] | None) -> None:
+            self._finalized = True
+            on_end(failed, told)
+
+        finished = Finished(
+            self.root,
+            self._home,
+            self._options,
+            self._document,
+            outputs,
+            dict(self._records_of_flows),
+        )
+        self.finalizer.begin(finished, state, end)
 
     def _flow_failed(self, flow: Flow, message: str) -> None:
         if flow.parent is None:
@@ -441,17 +494,26 @@ class Run:
 
     def _conclude(self) -> None:
         """End the workflow when nothing can come any more."""
-        if self.is_over or not self._jobs.idle or self._steps.due:
+        if self.is_over or not self._jobs.idle or self._steps.due or self.finalizer.working:
             return
         if self.root.state is WorkflowState.ABORTING:
-            self._end(WorkflowState.ABORTED)
+            self._end_unsuccessful(WorkflowState.ABORTED)
         elif self.failing and (self.holds() or not self._steps.parked):
-            self._end(WorkflowState.FAILED)
+            self._end_unsuccessful(WorkflowState.FAILED)
         elif not self._steps.parked and not self._puts:
             self._failures.append(
                 "nothing is left to run although outputs are missing; please report this"
             )
-            self._end(WorkflowState.FAILED)
+            self._end_unsuccessful(WorkflowState.FAILED)
+
+    def _end_unsuccessful(self, state: WorkflowState) -> None:
+        """Logs are copied first."""
+
+        def end(failed: list[str], _: Mapping[str, Any] | None) -> None:
+            self._failures += failed
+            self._end(state)
+
+        self._finalize(state, None, end)
 
     def _end(self, state: WorkflowState) -> None:
         failed = state is WorkflowState.FAILED

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+from urllib.parse import unquote
 
 from orchestrator import errors
 from orchestrator.model import attribute_values, runtime
@@ -40,8 +41,8 @@ class OutputsMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WorkflowOptions:
-    """Options that were read. Directories are URIs or paths without the last slash; None and empty
-    strings: not given. `destination_in_outputs`: a workflow's outputs name the copies."""
+    """Options that were read. Directories are URIs or plain paths, without the last slash; empty:
+    not given. `destination_in_outputs`: a workflow's outputs name the copies."""
 
     backend: str = ""
     default_runtime_attributes: Mapping[str, Any] = field(default_factory=dict)
@@ -235,9 +236,10 @@ def _directory(value: Any) -> str:
         raise ValueError("three slashes: file:///<path>")
     if separator and scheme == "s3":
         return _root(text)
-    if any(ord(character) < 32 for character in text):
+    path = unquote(rest) if separator else text
+    if any(ord(character) < 32 for character in path):
         raise ValueError("a path without control characters")
-    return text.rstrip("/") or "/"
+    return path.rstrip("/") or "/"
 
 
 def _root(value: Any) -> str:

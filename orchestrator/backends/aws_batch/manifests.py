@@ -108,5 +108,10 @@ def judged(manifest: Manifest, ended: reasons.Ended) -> Manifest:
         if known is None or known.code is not FailureCode.OUT_OF_MEMORY:
             return manifest
         return dataclasses.replace(manifest, failure=known)
-    known = reasons.why_stopped(ended)
-    return dataclasses.replace(manifest, failure=known) if known else manifest
+    # Our own TerminateJob, and anybody's, comes back as a reason; a host that goes away may not.
+    known = reasons.why_stopped(ended) or Failure(
+        FailureCode.LOST,
+        "the job was told to stop (SIGTERM) and AWS Batch gives no reason; its host probably went "
+        "away",
+    )
+    return dataclasses.replace(manifest, failure=known)

@@ -40,7 +40,7 @@ def test_every_option_is_read() -> None:
         final_workflow_outputs_mode=options.OutputsMode.MOVE,
         destination_in_outputs=True,
         final_workflow_log_dir="/logs",
-        final_call_logs_dir="file:///logs/calls",
+        final_call_logs_dir="/logs/calls",
         delete_intermediate_output_files=True,
         hog_group="lab",
         aws_s3_root="s3://bucket/elsewhere",
