@@ -6,7 +6,7 @@ from constructs import Construct
 
 from stacks import monitoring
 from stacks.compute import ComputeStack
-from stacks.constructs import interface_endpoints
+from stacks.constructs import interface_endpoints, organisation
 from stacks.constructs.environment_stack import EnvironmentStack
 from stacks.contract import ContractStack
 from stacks.database import DatabaseStack
@@ -51,3 +51,4 @@ def build(scope: Construct, settings: Settings) -> None:
         alarms.add_stack_dependency(last)
     if settings.network.egress == "endpoints":
         network.reach(interface_endpoints.called(scope))
+    organisation.apply(scope, settings.identity)

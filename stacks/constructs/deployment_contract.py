@@ -31,5 +31,7 @@ class DeploymentContract(Construct):
             "Parameter",
             parameter_name=deployment.parameter_name(contract.environment),
             description="Deployment contract, read by the orchestrator",
+            # Free up to 4,096 characters; many queues need more.
+            tier=ssm.ParameterTier.INTELLIGENT_TIERING,
             string_value=Stack.of(self).to_json_string(content),
         )

@@ -23,7 +23,17 @@ from stacks import assets, environment
 from stacks.constructs import orchestrator_host, worker_launch_template
 from stacks.settings import ROOT, Settings, from_context
 
-PARTS = ("network", "storage", "identity", "database", "compute", "contract", "host")
+# Of the shipped `dev` environment, in the order of their references.
+PARTS = (
+    "network",
+    "storage",
+    "identity",
+    "database",
+    "compute",
+    "contract",
+    "host",
+    "monitoring",
+)
 
 
 def feature_flags() -> dict[str, Any]:
@@ -63,27 +73,34 @@ def _without_network_and_cache(
         yield
 
 
+def build(outdir: Path | None = None, **context: Any) -> cdk.App:
+    """The app of an environment, `dev` where none is named, with some context on top."""
+    app = cdk.App(
+        context=feature_flags(),
+        analytics_reporting=False,
+        outdir=str(outdir) if outdir else None,
+    )
+    environment.build(app, from_context({"environment": "dev", **context}))
+    return app
+
+
 @pytest.fixture(scope="session")
 def synthesise() -> Callable[..., Mapping[str, Template]]:
-    """Templates by part, of an environment with some context on top."""
+    """Templates by part, of an environment with some context on top; each made once."""
+    made: dict[str, dict[str, Template]] = {}
 
     def run(outdir: Path | None = None, **context: Any) -> dict[str, Template]:
-        app = cdk.App(
-            context=feature_flags(),
-            analytics_reporting=False,
-            outdir=str(outdir) if outdir else None,
-        )
-        settings = from_context({"environment": "dev", **context})
-        environment.build(app, settings)
+        key = json.dumps(context, sort_keys=True)
+        if outdir is None and key in made:
+            return made[key]
+        app = build(outdir, **context)
         app.synth()
-        made = {}
-        for part in PARTS:
-            stack = app.node.try_find_child(f"{settings.environment}-{part}")
-            if stack is None:
-                continue  # the host, where there is none
-            assert isinstance(stack, cdk.Stack)
-            made[part] = Template.from_stack(stack)
-        return made
+        made[key] = {
+            stack.stack_name.rpartition("-")[2]: Template.from_stack(stack)
+            for stack in app.node.children
+            if isinstance(stack, cdk.Stack)
+        }
+        return made[key]
 
     return run
 
