@@ -90,6 +90,7 @@ class Cdk:
                 code = process.wait()
             finally:
                 children.end_group(process)
+                process.stdout.close()
         if code != 0:
             raise errors.EnvironmentProblem(
                 f"cdk {command} ended with code {code}:\n" + _tail(lines),
