@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import WDL.Error
-from WDL import Env, Type, Value
+from WDL import Env, Tree, Type, Value
 
 from orchestrator import errors
 from orchestrator.wdl import diagnostics, miniwdl_private
@@ -89,6 +89,8 @@ def bind(
             continue
         try:
             bindings[name] = Value.from_json(type_, value)
+        except RecursionError:
+            findings.append(errors.Finding(f"{key}: nests too deeply", place, hint))
         except (WDL.Error.RuntimeError, ValueError, AssertionError, TypeError) as error:
             findings.append(errors.Finding(f"{key}: {error}", place, hint))
     for declared in document.declared.values():
@@ -186,8 +188,20 @@ def _candidates(document: Document, key: str) -> Iterator[str]:
         yield prefix + key
     for name in names:
         parts = name.split(".")
-        if len(parts) == 3:  # `call.workflow.x`, as old Cromwell inputs name a sub-workflow's
-            yield f"{parts[0]}.{parts[2]}"
+        without = _without_workflow_names(document.workflow, parts)
+        if without != parts:
+            yield ".".join(without)
+
+
+def _without_workflow_names(workflow: Any, parts: list[str]) -> list[str]:
+    """`call.workflow.x`, as old Cromwell inputs have it, as `call.x`; at any depth."""
+    if len(parts) < 3:
+        return parts
+    for call in miniwdl_private.calls(workflow):
+        if call.name == parts[0] and isinstance(call.callee, Tree.Workflow):
+            inner = parts[2:] if parts[1] == call.callee.name else parts[1:]
+            return [parts[0], *_without_workflow_names(call.callee, inner)]
+    return parts
 
 
 def _split_override(name: str) -> tuple[str, str, str]:
@@ -252,11 +266,11 @@ def _mismatches(type_: Any, value: Any, where: str) -> Iterator[tuple[str, str, 
                 isinstance(value, float) and math.isfinite(value)
             )
         case Type.File():
-            fits = isinstance(value, str) and value != "" and not value.endswith("/")
+            fits = _is_path(value) and not value.endswith("/")
         case Type.Directory():
-            fits = isinstance(value, str) and value != ""
+            fits = _is_path(value)
         case Type.String():
-            fits = isinstance(value, str)
+            fits = _is_text(value)
         case Type.Array():
             fits = isinstance(value, list) and not (type_.nonempty and not value)
             for index, item in enumerate(value if fits else ()):
@@ -264,7 +278,10 @@ def _mismatches(type_: Any, value: Any, where: str) -> Iterator[tuple[str, str, 
         case Type.Map():
             fits = isinstance(value, dict)
             for key, item in value.items() if fits else ():
-                yield from _mismatches(type_.item_type[1], item, f"{where}[{json.dumps(key)}]")
+                place = f"{where}[{json.dumps(key)}]"
+                if isinstance(type_.item_type[0], Type.String | Type.File | Type.Directory):
+                    yield from _mismatches(type_.item_type[0], key, f"{place} as a key")
+                yield from _mismatches(type_.item_type[1], item, place)
         case Type.Pair():
             fits = isinstance(value, dict) and {k.lower() for k in value} == {"left", "right"}
             for key, item in value.items() if fits else ():
@@ -282,6 +299,15 @@ def _mismatches(type_: Any, value: Any, where: str) -> Iterator[tuple[str, str, 
             fits = True
     if not fits:
         yield where, str(type_), value
+
+
+def _is_text(value: Any) -> bool:
+    """Halves of characters come from JSON's \\u escapes; no file and no command can hold them."""
+    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
+
+
+def _is_path(value: Any) -> bool:
+    return _is_text(value) and value != "" and "\0" not in value
 
 
 def _is_int(value: Any) -> bool:
