@@ -35,6 +35,7 @@ from orchestrator.store.base import Lease, Store
 from orchestrator.store.sql import SqlStore
 from orchestrator.wdl import document, imports, loading
 from orchestrator.wdl.bundle import Bundle
+from orchestrator.wdl.rules import Rules
 
 _LEASE_SECONDS = 60.0
 _DOCUMENTS_KEPT = 32
@@ -59,12 +60,19 @@ class Assembly:
     default_options: Mapping[str, Any] = field(default_factory=dict)
     hog_group_option: str = "hogGroup"
     allowed: Mapping[str, Allowed] = field(default_factory=dict)
+    rules: Rules = field(default_factory=Rules)
 
     def engine(self, capacity: int = 0) -> Engine:
         """An engine over these parts, not started yet; with a capacity it looks for work itself."""
         settings = replace(self._engine_settings, capacity=capacity)
         load = load_checked if capacity else load_bundle
-        return Engine(self.store, self.backends, self.filesystems, load, settings)
+        return Engine(
+            self.store,
+            self.backends,
+            self.filesystems,
+            lambda files: replace(load(files), rules=self.rules),
+            settings,
+        )
 
     def find(self, id_prefix: str) -> WorkflowRecord:
         """The root workflow whose id starts so. Raises NotFound; NotAllowed when several do."""
@@ -194,13 +202,21 @@ def assemble(settings: Settings, *, containers: bool = True) -> Assembly:
         _database_url(settings, sessions), password=_database_password(settings, sessions)
     )
     store.migrate()
+    rules = Rules(
+        read_limits={str(k): v for k, v in settings.system.input_read_limits.items()},
+        binary_sizes=settings.orchestrator.wdl.size_units == "binary",
+        trimmed_strings=settings.orchestrator.wdl.read_string == "trimmed",
+    )
     engine_auth = settings.engine.filesystems.s3.auth
     return Assembly(
         store=store,
         backends=backends,
         filesystems=Filesystems(
             LocalFilesystem(),
-            HttpFilesystem(),
+            HttpFilesystem(
+                largest_bytes=settings.engine.filesystems.http.largest_file,
+                public_only=not settings.engine.filesystems.http.private_addresses,
+            ),
             made_when_used={"s3": lambda: S3Filesystem(sessions.client("s3", engine_auth))},
         ),
         default_backend=settings.backend.default,
@@ -210,6 +226,7 @@ def assemble(settings: Settings, *, containers: bool = True) -> Assembly:
             runs=runs,
             lease_seconds=_LEASE_SECONDS,
             admission=Admission(limits),
+            read_limit_bytes=rules.largest_read_bytes,
         ),
         default_options={
             "workflow_failure_mode": settings.workflow_options.workflow_failure_mode,
@@ -217,6 +234,7 @@ def assemble(settings: Settings, *, containers: bool = True) -> Assembly:
         },
         hog_group_option=settings.system.hog_safety.workflow_option,
         allowed=allowed,
+        rules=rules,
     )
 
 

@@ -163,10 +163,22 @@ class S3Files(_Keys):
     auth: str | None = None
 
 
+class HttpFiles(_Keys):
+    """`engine.filesystems.http`: what workflows may name by URL.
+
+    `largest_file`: bytes that are copied from one URL at most. `private_addresses`: whether URLs
+    may lead to addresses that the internet does not route; never to those of a cloud's metadata.
+    """
+
+    largest_file: Count = 500 * 1024**3
+    private_addresses: bool = True
+
+
 class EngineFilesystems(_Keys):
     """`engine.filesystems`."""
 
     s3: S3Files = S3Files()
+    http: HttpFiles = HttpFiles()
 
 
 class Engine(_Keys):
@@ -358,9 +370,22 @@ class Imports(_Keys):
         return value
 
 
+class Wdl(_Keys):
+    """`orchestrator.wdl`: where Cromwell and the specification of WDL differ.
+
+    `size_units`: `size(f, "GB")` counts in 1000s (decimal) or, as Cromwell, in 1024s (binary).
+    `read_string`: blanks at both ends are dropped, as Cromwell does (trimmed), or line ends at the
+    end only (specification).
+    """
+
+    size_units: Literal["decimal", "binary"] = "decimal"
+    read_string: Literal["trimmed", "specification"] = "trimmed"
+
+
 class Orchestrator(_Keys):
     """`orchestrator`: which deployed environment this is; its contract, when it stands here."""
 
+    wdl: Wdl = Wdl()
     imports: Imports = Imports()
     environment: str | None = None
     deployment: Deployment | None = None
@@ -425,6 +450,7 @@ class _Login(_Keys):
 
 class _Orchestrator(_Keys):
     imports: Imports = Imports()
+    wdl: Wdl = Wdl()
     environment: str | None = None
     deployment: dict[str, Any] | None = None
     deployment_json: str | None = None
@@ -615,7 +641,9 @@ class _Reader:
                     f"the contract is that of environment {found.environment!r}",
                 )
         environment = raw.environment or (found.environment if found else None)
-        return Orchestrator(imports=raw.imports, environment=environment, deployment=found)
+        return Orchestrator(
+            wdl=raw.wdl, imports=raw.imports, environment=environment, deployment=found
+        )
 
     def _database(self) -> Sqlite | Postgres | None:
         raw = self._block("database", _Database)

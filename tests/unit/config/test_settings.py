@@ -272,3 +272,22 @@ def test_databases_of_a_file(tmp_path: Path) -> None:
     assert "sesame" not in repr(database)
     found = defects(tmp_path, 'database.db.url = "jdbc:postgresql://u:sesame@h/n"')
     assert "sesame" not in str(found)
+
+
+def test_cromwell_s_reading_of_wdl_can_be_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "c.conf"
+    path.write_text(
+        """
+        include required(classpath("application"))
+        system.input-read-limits { int = 5, lines = 1000 }
+        engine.filesystems.http { largest-file = 1000, private-addresses = false }
+        orchestrator.wdl { size-units = binary, read-string = specification }
+        """
+    )
+    loaded = settings.load(path)
+    assert loaded.warnings == ()
+    assert loaded.system.input_read_limits["int"] == 5
+    assert loaded.system.input_read_limits["bool"] == 7
+    assert loaded.engine.filesystems.http.largest_file == 1000
+    assert loaded.orchestrator.wdl.size_units == "binary"
+    assert loaded.orchestrator.wdl.read_string == "specification"
