@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from orchestrator import errors, submission
 from orchestrator.assembly import Assembly
@@ -143,3 +145,64 @@ def test_a_file_that_changes_while_it_is_uploaded_is_refused_and_not_kept(
         submit(made, {"w.f": [path]})
     left: Iterable[Path] = (tmp_path / "bucket").rglob("x")
     assert list(left) == []
+
+
+def test_a_wrong_input_is_told_where_its_file_says_it(made: Assembly) -> None:
+    with pytest.raises(errors.InvalidInputs) as raised:
+        submission.submit(
+            made,
+            document.load(Bundle("w.wdl", {"w.wdl": SOURCE})),
+            input_files=[(Path("in.json"), {"w.f": 1, "w.d": 2})],
+            places={"w.f": errors.Place("in.json", 2, 3), "w.d": errors.Place("in.json", 4, 3)},
+            assignments=["d=/no"],
+            options={},
+            labels={},
+            say=lambda text: None,
+        )
+    assert [str(finding.place) for finding in raised.value.findings] == ["in.json:2:3"]
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+_OPTIONS = ["backend", "default_runtime_attributes", "workflow_failure_mode", "aws_s3_root"]
+_OPTIONS += ["final_workflow_outputs_dir", "memory_retry_multiplier", "hogGroup", "zz"]
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    values=st.dictionaries(st.sampled_from(["w.f", "f", "w.d", "x", ""]), _JSON, max_size=3),
+    options=st.dictionaries(st.sampled_from(_OPTIONS), _JSON, max_size=3),
+    labels=st.dictionaries(st.text(max_size=3), st.text(max_size=3) | st.integers(), max_size=2),
+    assignments=st.lists(st.text(max_size=6) | st.sampled_from(["f=/", "f=\0", "=", "d="])),
+)
+def test_whatever_is_handed_in_becomes_a_workflow_or_an_error_and_no_half_of_one(
+    made: Assembly,
+    values: dict[str, Any],
+    options: dict[str, Any],
+    labels: dict[str, Any],
+    assignments: list[str],
+) -> None:
+    before = len(made.store.matching(""))
+    created = 0
+    try:
+        submission.submit(
+            made,
+            document.load(Bundle("w.wdl", {"w.wdl": SOURCE})),
+            input_files=[(Path("in.json"), values)],
+            assignments=assignments,
+            options=options,
+            labels=labels,
+            say=lambda text: None,
+        )
+        created = 1
+    except errors.Invalid as error:
+        assert error.findings or error.message  # noqa: PT017
+    assert len(made.store.matching("")) == before + created
