@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 from WDL import Error, Tree
 
 from orchestrator.errors import Finding
-from orchestrator.wdl import diagnostics, imports, miniwdl_dialect
+from orchestrator.wdl import diagnostics, imports, miniwdl_checking, miniwdl_dialect
 from orchestrator.wdl.bundle import Bundle, is_url
 from orchestrator.wdl.diagnostics import Refused
 
@@ -50,8 +50,8 @@ class Linker:
         def again(notes: list[Finding]) -> Any:
             return miniwdl_dialect.parse(text, name, notes, lenient=True)
 
-        miniwdl_dialect.check(document, again, notes, strict=self._strict)
-        miniwdl_dialect.set_parents(document)
+        miniwdl_checking.check(document, again, notes, strict=self._strict)
+        miniwdl_checking.set_parents(document)
         self.warnings += dict.fromkeys(notes)
         return document
 
@@ -102,5 +102,5 @@ def link(bundle: Bundle, *, strict: bool = False) -> tuple[Any, list[Finding]]:
 def workflow_of(document: Tree.Document) -> Any:
     """Its workflow; where there is none, its only task as one; else None."""
     if document.workflow is None and len(document.tasks) == 1:
-        return miniwdl_dialect.task_as_workflow(document)
+        return miniwdl_checking.task_as_workflow(document)
     return document.workflow

@@ -1,7 +1,7 @@
 """Loading documents that strangers wrote: bounded, and where it has to be in a process of its own.
 
 Parsing and checking take what a document makes them take. Known ways to make that much are refused
-(`linking`, `miniwdl_dialect`); this is for the unknown ones, for which there are two doors:
+(`linking`, `miniwdl_checking`); this is for the unknown ones, for which there are two doors:
 
 - `bounded` loads in this process, with a limit of time and memory that interrupts it. For commands:
   their user wrote the document, the limits cost nothing, and starting costs no more than before.

@@ -1,0 +1,10 @@
+task made {
+  Int n
+  command { echo ${n} }
+  output { Int out = read_int(stdout()) }
+}
+
+workflow inner {
+  Int n
+  call made { input: n = n }
+}
