@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from orchestrator import errors
 from orchestrator.backends.base import Backend, Change, JobState
 from orchestrator.engine import dispatcher, faultpoints, judgement
-from orchestrator.engine.actions import Cancel, Find, Revoke, Search, Submit
+from orchestrator.engine.actions import Cancel, Find, Revoke, Search, Submit, Withdraw
 from orchestrator.engine.calls import Call, Calls
 from orchestrator.engine.faultpoints import Step
 from orchestrator.engine.outbox import Outbox
@@ -35,6 +35,8 @@ from orchestrator.model.records import AttemptRecord, FactRecord, SubmissionReco
 from orchestrator.model.states import AttemptState, CallState, SubmissionState
 from orchestrator.wdl.facts import Facts
 from orchestrator.wdl.task import PreparedTask
+
+_PIECE = 200  # attempts that are dealt with in one go
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +104,12 @@ class Jobs:
         self._searched: dict[str, tuple[Call, Change, Failure]] = {}  # by attempt: ours to answer
         self._fits: dict[Shape, Failure | None] = {}
         self._throttled = 0  # TryLater answers in a row
+        self._intending = 0  # attempts on their way from `ready` to a submission
 
     @property
     def inflight(self) -> int:
         """Attempts that are, or may be, with the backend."""
-        return len(self._attached)
+        return len(self._attached) + self._intending
 
     @property
     def waiting(self) -> int:
@@ -118,6 +121,7 @@ class Jobs:
         """Whether nothing is with the backend and nothing will go there by itself."""
         return not (
             self._attached
+            or self._intending
             or self._ready
             or self._delayed
             # Of a call that the replay did not come to: it may be with the backend.
@@ -172,7 +176,15 @@ class Jobs:
         """Turn ready attempts into submissions; at most `limit` attempts, all when None."""
         taken = self._ready if limit is None else self._ready[:limit]
         self._ready = [] if limit is None else self._ready[limit:]
+        self._intending += len(taken)
+        self._steps.begin(self._intend_all(taken, share))
+
+    def _intend_all(
+        self, taken: Sequence[tuple[Call, dispatcher.ReadyAttempt]], share: str
+    ) -> Iterator[None]:
+        """In pieces: an array may have 10,000 attempts."""
         by_ref = {item.spec.attempt: call for call, item in taken}
+        done = 0
         for submission in dispatcher.group(
             (item for _, item in taken),
             workflow_name=self._workflow_name,
@@ -181,7 +193,15 @@ class Jobs:
             now=self._outbox.now,
             share=share,
         ):
-            self._intend(submission, [by_ref[ref] for ref in submission.handle.attempts])
+            if self._ends.holds():
+                self._intending -= len(submission.jobs)
+                continue
+            for index, ref in enumerate(submission.handle.attempts):
+                self._intend_attempt(submission, index, by_ref[ref])
+                done += 1
+                if done % _PIECE == 0:
+                    yield
+            self._intend(submission)
 
     def forget_waiting(self) -> None:
         """What is not with the backend yet never goes there."""
@@ -195,6 +215,8 @@ class Jobs:
         for live in self._submissions.values():
             if live.record.state is SubmissionState.SUBMITTED:
                 self._cancel(live)
+            else:
+                self._outbox.perform(Withdraw(live.record.id))
 
     def end(self) -> None:
         """The workflow is over: what is still with the backend, of calls that nobody waits for,
@@ -276,7 +298,33 @@ class Jobs:
             return
         self._ends.call_done(call, outputs)
 
-    def _intend(self, submission: Submission, calls: Sequence[Call]) -> None:
+    def _intend_attempt(self, submission: Submission, index: int, call: Call) -> None:
+        """By itself it means nothing: only a recorded submission may have been made."""
+        assert call.attributes is not None
+        work_dir = submission.jobs[index].work_dir
+        record = AttemptRecord(
+            workflow_id=call.flow.record.id,
+            root_id=self._outbox.root_id,
+            call_id=call.ready.id,
+            attempt=call.attempt,
+            state=AttemptState.SUBMITTING,
+            submission_id=submission.handle.id,
+            array_index=index,
+            uri=work_dir.uri,
+            runtime=json.dumps(dict(call.attributes.effective), separators=(",", ":")),
+            stdout=work_dir.stdout,
+            stderr=work_dir.stderr,
+            started_at=self._outbox.now,
+        )
+        self._outbox.record(record)
+        if call.record.state is not CallState.RUNNING or call.record.attempts != call.attempt:
+            self._calls.change(call, state=CallState.RUNNING, attempts=call.attempt)
+        self._outbox.seal()
+        self._intending -= 1
+        self._attach(call, record)
+
+    def _intend(self, submission: Submission) -> None:
+        """After all its attempts: a restart looks each of them up."""
         handle = submission.handle
         record = SubmissionRecord(
             id=handle.id,
@@ -289,29 +337,9 @@ class Jobs:
             created_at=handle.created_at,
         )
         self._outbox.record(record)
-        self._submissions[handle.id] = LiveSubmission(record, handle, set(range(len(calls))))
-        for index, call in enumerate(calls):
-            assert call.attributes is not None
-            work_dir = submission.jobs[index].work_dir
-            record_of_attempt = AttemptRecord(
-                workflow_id=call.flow.record.id,
-                root_id=self._outbox.root_id,
-                call_id=call.ready.id,
-                attempt=call.attempt,
-                state=AttemptState.SUBMITTING,
-                submission_id=handle.id,
-                array_index=index,
-                uri=work_dir.uri,
-                runtime=json.dumps(dict(call.attributes.effective), separators=(",", ":")),
-                stdout=work_dir.stdout,
-                stderr=work_dir.stderr,
-                started_at=self._outbox.now,
-            )
-            self._outbox.record(record_of_attempt)
-            if call.record.state is not CallState.RUNNING or call.record.attempts != call.attempt:
-                self._calls.change(call, state=CallState.RUNNING, attempts=call.attempt)
-            self._attach(call, record_of_attempt)
+        self._submissions[handle.id] = LiveSubmission(record, handle, set(range(record.size)))
         self._outbox.perform(Submit(submission))
+        self._outbox.seal()
 
     # --- what the backend tells
 
@@ -341,11 +369,17 @@ class Jobs:
             self._outbox.perform(Revoke(live.handle))
         else:
             failure = Failure(FailureCode.SUBMIT_REFUSED, error.message)
-            for index in sorted(live.remaining):
-                call = self._call_of(live, index)
-                if call is not None:
-                    self._attempt_failed(call, None, failure)
-            self._settle(live, SubmissionState.REVOKED)
+            self._steps.begin(self._refused(live, failure))
+
+    def _refused(self, live: LiveSubmission, failure: Failure) -> Iterator[None]:
+        for done, index in enumerate(sorted(live.remaining), 1):
+            call = self._call_of(live, index)
+            if call is not None:
+                self._attempt_failed(call, None, failure)
+                self._outbox.seal()
+            if done % _PIECE == 0:
+                yield
+        self._settle(live, SubmissionState.REVOKED)
 
     def found(self, submission_id: str, job_id: str | None) -> None:
         """The answer to Find: adopt it, or make sure that it never runs."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,6 +85,7 @@ class Run:
         self._broken: dict[str, tuple[str, str]] = {}  # sub-workflow -> what fails it: code, words
         self._job_count = 0
         self._puts = 0
+        self._aborting = False  # its calls are being ended
         self._written_facts: list[FactRecord] = []  # of files that are being written
         self._document = document
         self._home = below(settings.root, self.root.directory)
@@ -497,7 +498,9 @@ class Run:
         if self.is_over or not self._jobs.idle or self._steps.due or self.finalizer.working:
             return
         if self.root.state is WorkflowState.ABORTING:
-            self._end_unsuccessful(WorkflowState.ABORTED)
+            if not self._aborting:
+                self._aborting = True
+                self._steps.begin(self._abort_calls())
         elif self.failing and (self.holds() or not self._steps.parked):
             self._end_unsuccessful(WorkflowState.FAILED)
         elif not self._steps.parked and not self._puts:
@@ -505,6 +508,17 @@ class Run:
                 "nothing is left to run although outputs are missing; please report this"
             )
             self._end_unsuccessful(WorkflowState.FAILED)
+
+    def _abort_calls(self) -> Iterator[None]:
+        """In pieces: a workflow may have entered 50,000. A restart aborts what is left."""
+        for done, call in enumerate(self._calls.open, 1):
+            if call.attempt_record is not None:
+                self._abandon(call.attempt_record)
+            self._calls.change(call, state=CallState.ABORTED, ended_at=self._outbox.now)
+            self._outbox.seal()
+            if done % 200 == 0:
+                yield
+        self._end_unsuccessful(WorkflowState.ABORTED)
 
     def _end_unsuccessful(self, state: WorkflowState) -> None:
         """Logs are copied first."""

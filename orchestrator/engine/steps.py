@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from orchestrator import errors
@@ -13,6 +13,12 @@ from orchestrator.model.records import FactRecord
 from orchestrator.wdl.facts import Facts, NeedFacts, Want
 
 OnError = Callable[[errors.OrchestratorError], None]
+
+_END = object()
+
+
+def _unexpected(error: errors.OrchestratorError) -> None:
+    raise error
 
 
 @dataclass(slots=True, eq=False)
@@ -52,6 +58,16 @@ class Steps:
     def add(self, do: Callable[[], None], on_error: OnError) -> None:
         """Do this in a turn to come."""
         self._due.append(_Step(do, on_error))
+
+    def begin(self, pieces: Iterator[None]) -> None:
+        """The first piece now, the others before anything else that is due, each in its turn."""
+
+        def go_on() -> None:
+            if next(pieces, _END) is not _END:
+                self._due.appendleft(_Step(go_on, _unexpected))
+
+        go_on()
+        self._outbox.seal()
 
     def once_known(self, want: Want, do: Callable[[], None], on_error: OnError) -> None:
         """Do this once that fact is pinned."""
