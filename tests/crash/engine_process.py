@@ -46,7 +46,7 @@ def run(setup: Setup, root_id: str | None, fault: str | None) -> int:
     """The exit code: 0 when the workflow has succeeded, or the engine was told to stop."""
     faultpoints.arm(fault)
     made = assembled(setup)
-    engine = made.engine()
+    engine = made.engine(setup.capacity)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     engine.start()

@@ -71,6 +71,7 @@ def test_killed_again_while_it_recovers(world: World, step: Step) -> None:
     all_is_right(world, root_id)
 
 
+@pytest.mark.slow
 def test_killed_at_one_step_after_the_other(world: World) -> None:
     """Every process comes a little further than the one before."""
     root_id = started(world)
