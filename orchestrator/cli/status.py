@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.cli import options
+from orchestrator.model.states import WorkflowState
 
 
 def status(
@@ -30,7 +31,7 @@ def status(
             if as_json:
                 print(json.dumps(rows, indent=2))
             for row in [] if as_json else rows:
-                print(f"{row['id']}  {row['status']:<10} {row['submission']}  {row['workflow']}")
+                print(f"{row['id']}  {_shown(row):<10} {row['submission']}  {row['workflow']}")
             return
         record = made.find(workflow_id)
         counts: dict[str, Counter[str]] = {}
@@ -40,7 +41,7 @@ def status(
         if as_json:
             print(json.dumps(row, indent=2))
             return
-        print(f"{row['id']}  {row['status']}  {row['submission']}  {row['workflow']}")
+        print(f"{row['id']}  {_shown(row)}  {row['submission']}  {row['workflow']}")
         for name, states in counts.items():
             print(f"  {name}: " + ", ".join(f"{count} {state}" for state, count in states.items()))
         for failure in row["failures"]:
@@ -54,12 +55,18 @@ def _summary(record: Any) -> dict[str, Any]:
         "id": record.id,
         "workflow": record.name,
         "status": record.state,
+        # It can only fail any more, though parts of it still run.
+        "failing": record.state is WorkflowState.RUNNING and bool(record.failures),
         "submission": _time(record.submitted_at),
         "start": _time(record.started_at),
         "end": _time(record.ended_at),
         "outputs": json.loads(record.outputs) if record.outputs else {},
         "failures": [failure["message"] for failure in json.loads(record.failures or "[]")],
     }
+
+
+def _shown(row: dict[str, Any]) -> str:
+    return "Failing" if row["failing"] else str(row["status"])
 
 
 def _time(seconds: float | None) -> str | None:
