@@ -55,7 +55,7 @@ class HostStack(EnvironmentStack):
         ingress = ec2.CfnSecurityGroupIngress(
             self,
             "OrchestratorToDatabase",
-            description="From the orchestrator's host",
+            description="From the host of the orchestrator",
             group_id=database.database.security_group.security_group_id,
             source_security_group_id=host.security_group.security_group_id,
             ip_protocol="tcp",

@@ -69,7 +69,7 @@ class InterfaceEndpoints(Construct):
             self,
             "SecurityGroup",
             vpc=vpc,
-            description="Endpoints of AWS services: the VPC's own hosts come in",
+            description="Endpoints of AWS services: hosts of this VPC come in",
             allow_all_outbound=False,
         )
         group.add_ingress_rule(ec2.Peer.ipv4(cidr), ec2.Port.tcp(443), "Hosts of the VPC")

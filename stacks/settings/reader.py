@@ -37,16 +37,19 @@ class Report:
     warnings: tuple[errors.Finding, ...] = ()
     notes: tuple[errors.Finding, ...] = ()
 
+    def valid(self) -> Settings:
+        """The settings. Raises InvalidConfig with all defects where there are any."""
+        if self.settings is None:
+            raise errors.InvalidConfig(
+                f"the settings of environment {self.environment!r} are not valid",
+                findings=self.defects,
+            )
+        return self.settings
+
 
 def from_context(context: Mapping[str, Any], root: Path = ROOT) -> Settings:
     """The settings that a CDK context chooses. Raises InvalidConfig with all findings."""
-    report = check(context, root)
-    if report.settings is None:
-        raise errors.InvalidConfig(
-            f"the settings of environment {report.environment!r} are not valid",
-            findings=report.defects,
-        )
-    return report.settings
+    return check(context, root).valid()
 
 
 def check(context: Mapping[str, Any], root: Path = ROOT) -> Report:

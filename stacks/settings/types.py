@@ -66,7 +66,10 @@ SubnetId = Annotated[
 RouteTableId = Annotated[
     str, _text(r"rtb-[0-9a-f]{8}([0-9a-f]{9})?", "the id of a route table, like rtb-0a1b2c3d")
 ]
-_KMS_KEY = rf"arn:{_PARTITION}:kms:{_REGION_AND_ACCOUNT}:key/[A-Za-z0-9-]+"
+_KMS_KEY = (
+    rf"arn:{_PARTITION}:kms:{_REGION_AND_ACCOUNT}:key/"
+    r"(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+)
 KmsKey = Annotated[
     str, _text(rf"aws|create|{_KMS_KEY}", '"aws", "create" or the ARN of a KMS key (not an alias)')
 ]
