@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
@@ -369,10 +370,13 @@ def _secret(arn: str, sessions: aws.Sessions, auth: str | None) -> dict[str, str
 def fetcher(settings: Settings) -> Callable[[str], bytes]:
     """What gets imported documents by URL: those that the settings allow, and nothing else."""
     chosen = settings.orchestrator.imports
-    web = HttpFilesystem(
-        permit=imports.AllowList(chosen.allow).permit, public_only=not chosen.private_addresses
-    )
-    return lambda url: web.read(url, imports.LARGEST_SOURCE_BYTES)
+
+    @functools.cache  # reading certificates takes longer than most documents
+    def web() -> HttpFilesystem:
+        permit = imports.AllowList(chosen.allow).permit
+        return HttpFilesystem(permit=permit, public_only=not chosen.private_addresses)
+
+    return lambda url: web().read(url, imports.LARGEST_SOURCE_BYTES)
 
 
 def load_bundle(files: Mapping[str, str]) -> document.Document:
