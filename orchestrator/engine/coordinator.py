@@ -365,7 +365,7 @@ class Engine:
                     self._root_of[handle.id] = root_id
             self._effects.perform(active.tenure, active.backend, effect)
         self._progress[root_id] = active.run.progress()
-        if active.run.unsaid or active.more:
+        if active.run.unsaid or active.run.due or active.changes:
             self._dirty[root_id] = None
         elif active.run.is_over:
             with self._changed:

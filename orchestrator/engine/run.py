@@ -156,6 +156,11 @@ class Run:
         )
 
     @property
+    def due(self) -> bool:
+        """Whether `work` has something to do right now."""
+        return self._steps.due and not self.is_over
+
+    @property
     def unsaid(self) -> int:
         """Records and effects that `take` has not given yet."""
         return len(self._outbox)
