@@ -63,16 +63,20 @@ class Finalizer:
         self._under_way: dict[str, Copy] = {}  # by target
         self._tries: dict[str, int] = {}
         self._deleting: deque[tuple[str, ...]] = deque()
+        self._reasons: tuple[str, ...] = ()
         self._failures: list[str] = []
         self._order = itertools.count()
         self._told = 0
         self._total = 0
 
-    def begin(self, finished: Finished, outcome: WorkflowState, on_end: OnEnd) -> None:
-        """All calls are over."""
+    def begin(
+        self, finished: Finished, outcome: WorkflowState, on_end: OnEnd, reasons: Iterable[str] = ()
+    ) -> None:
+        """All calls are over. `reasons` why it failed are for the log."""
         self._round += 1
         self.working = True
         self._finished, self._outcome, self._on_end = finished, outcome, on_end
+        self._reasons = tuple(reasons)
         self._failures.clear()
         self._outbox.perform(PlanEnd(self._round, finished))
 
@@ -188,7 +192,9 @@ class Finalizer:
             return
         target = f"{options.final_workflow_log_dir.rstrip('/')}/workflow.{root.id}.log"
         outcome = WorkflowState.FAILED if self._failures else self._outcome
-        self._outbox.perform(WriteLog(self._round, target, (*self._failures, f"{outcome}")))
+        self._outbox.perform(
+            WriteLog(self._round, target, (*self._reasons, *self._failures, outcome))
+        )
 
     def _end(self) -> None:
         if self._total or self._failures:

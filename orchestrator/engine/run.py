@@ -408,6 +408,17 @@ class Run:
             ended_at=self._outbox.now,
         )
         if not aborted:
+            self._outbox.event(
+                call.flow.record.id,
+                "CallFailed",
+                call_id=call.ready.id,
+                attempt=call.attempt,
+                detail={
+                    "code": failure.code,
+                    "class": failure.retry_class,
+                    "message": failure.message,
+                },
+            )
             self._blame(call)
 
     def _blame(self, call: Call) -> None:
@@ -482,7 +493,7 @@ class Run:
             outputs,
             dict(self._records_of_flows),
         )
-        self.finalizer.begin(finished, state, end)
+        self.finalizer.begin(finished, state, end, self._failures)
 
     def _flow_failed(self, flow: Flow, message: str) -> None:
         if flow.parent is None:
