@@ -16,8 +16,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 from orchestrator import errors
 
-LARGEST_SOURCE_BYTES = 4 * 1024**2
-LARGEST_BUNDLE_BYTES = 32 * 1024**2
+# Parsing takes some seconds a mebibyte; the largest of public pipelines has a fifth of one.
+LARGEST_SOURCE_BYTES = 1024**2
+LARGEST_BUNDLE_BYTES = 8 * 1024**2
+LARGEST_ARCHIVE_BYTES = 64 * 1024**2  # it may hold more than documents
 MOST_FILES = 5_000
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
@@ -105,9 +107,9 @@ class Archive:
                 findings.append(errors.Finding(f"{member.filename!r} {wrong}"))
             else:
                 self._members[name] = member
-        if sum(member.file_size for member in members) > LARGEST_BUNDLE_BYTES:
+        if sum(member.file_size for member in members) > LARGEST_ARCHIVE_BYTES:
             findings.append(
-                errors.Finding(f"it unpacks to more than {LARGEST_BUNDLE_BYTES:,} bytes")
+                errors.Finding(f"it unpacks to more than {LARGEST_ARCHIVE_BYTES:,} bytes")
             )
         if findings:
             raise errors.InvalidWdl("the dependencies are refused", findings=findings)
@@ -141,8 +143,6 @@ def _wrong(member: zipfile.ZipInfo) -> str:
         return "is encrypted"
     if member.compress_type not in _METHODS:
         return "is compressed in a way that is not read"
-    if not member.is_dir() and member.file_size > LARGEST_SOURCE_BYTES:
-        return f"is larger than {LARGEST_SOURCE_BYTES:,} bytes"
     return ""
 
 
