@@ -366,7 +366,7 @@ class Imports(_Keys):
         for entry in value:
             parts = urlsplit(entry)
             if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-                raise ValueError(f"expected URLs such as https://example.org/wdl, got {entry!r}")
+                raise ValueError("expected URLs such as https://example.org/wdl, without a user")
         return value
 
 

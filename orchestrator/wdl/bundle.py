@@ -75,8 +75,11 @@ def of_text(
     No file of this machine is read, whatever the document says. `name` places it in the zip.
     Raises InvalidWdl with a finding for every import that cannot be followed.
     """
+    place = posixpath.normpath(name)
+    if place.startswith(("/", "..")) or is_url(name):
+        raise errors.InvalidWdl(f"{name} is no relative name for a document")
     closure = _Closure(dependencies, fetch, None)
-    closure.follow(posixpath.normpath(name.lstrip("/")), text)
+    closure.follow(place, imports.text_of(text.encode("utf-8", "surrogatepass"), place))
     return closure.bundle(lambda name: name)
 
 

@@ -291,3 +291,46 @@ def test_cromwell_s_reading_of_wdl_can_be_asked_for(tmp_path: Path) -> None:
     assert loaded.engine.filesystems.http.largest_file == 1000
     assert loaded.orchestrator.wdl.size_units == "binary"
     assert loaded.orchestrator.wdl.read_string == "specification"
+
+
+def test_imports_come_from_allowed_urls(tmp_path: Path) -> None:
+    assert load(tmp_path, "").orchestrator.imports.allow == ("https://raw.githubusercontent.com",)
+    chosen = load(
+        tmp_path,
+        'orchestrator.imports { allow = ["http://wdl.example:8080/x"], private-addresses = true }',
+    ).orchestrator.imports
+    assert chosen.allow == ("http://wdl.example:8080/x",)
+    assert chosen.private_addresses
+    assert load(tmp_path, "orchestrator.imports.allow = []").orchestrator.imports.allow == ()
+    for wrong in ("example.org", "file:///wdl", "https://me:sesame@example.org"):
+        found = defects(tmp_path, f'orchestrator.imports.allow = ["{wrong}"]')
+        assert "https://example.org/wdl" in str(found["orchestrator.imports.allow"])
+        assert "sesame" not in str(found)
+
+
+def test_default_attributes_and_options_are_checked_with_the_rest() -> None:
+    text = """
+backend.providers.Local.config.default-runtime-attributes { cpu = 0, memroy = "2 GB" }
+workflow-options.default { memory_retry_multiplier = 0, hog_group = x }
+"""
+    with pytest.raises(errors.InvalidConfig) as caught:
+        settings.parse(hocon.read(text, over_reference=True), None)
+    said = [finding.message for finding in caught.value.findings]
+    assert len(said) == 2
+    assert any("default-runtime-attributes.cpu" in message for message in said)
+    assert any("memory_retry_multiplier" in message for message in said)
+    good = text.replace("cpu = 0", "cpu = 1").replace("multiplier = 0", "multiplier = 2")
+    warnings = settings.parse(hocon.read(good, over_reference=True), None).warnings
+    assert {w for w in ("memroy", "hog_group") if any(w in f.message for f in warnings)} == {
+        "memroy",
+        "hog_group",
+    }
+
+
+def test_retries_of_the_engine_are_settings() -> None:
+    text = "orchestrator.retries { lost = 9, transient = 0 }\nsystem.delete-workflow-files = true"
+    read = settings.parse(hocon.read(text, over_reference=True), None)
+    assert (read.orchestrator.retries.lost, read.orchestrator.retries.transient) == (9, 0)
+    assert read.orchestrator.retries.spot == 2
+    assert read.system.delete_workflow_files
+    assert not read.warnings
