@@ -23,6 +23,7 @@ from orchestrator.config.settings import AwsBatchProvider, LocalProvider, Settin
 from orchestrator.engine.admission import Admission, JobLimit
 from orchestrator.engine.coordinator import Engine, EngineSettings
 from orchestrator.engine.jobs import RunSettings
+from orchestrator.engine.retry import RetryPolicy
 from orchestrator.engine.tenure import is_dead, this_process
 from orchestrator.filesystems.base import Filesystems
 from orchestrator.filesystems.http import HttpFilesystem
@@ -61,6 +62,7 @@ class Assembly:
     default_options: Mapping[str, Any] = field(default_factory=dict)
     hog_group_option: str = "hogGroup"
     allowed: Mapping[str, Allowed] = field(default_factory=dict)
+    deletes_files: bool = False  # system.delete-workflow-files
     rules: Rules = field(default_factory=Rules)
 
     def engine(self, capacity: int = 0) -> Engine:
@@ -190,6 +192,11 @@ def assemble(settings: Settings, *, containers: bool = True) -> Assembly:
         runs[name] = RunSettings(
             root=root,
             default_runtime_attributes=provider.config.default_runtime_attributes,
+            retry=RetryPolicy(
+                lost=settings.orchestrator.retries.lost,
+                spot=settings.orchestrator.retries.spot,
+                transient=settings.orchestrator.retries.transient,
+            ),
             memory_keys=settings.system.memory_retry_error_keys,
             hog_option=settings.system.hog_safety.workflow_option,
             max_jobs=settings.system.total_max_jobs_per_root_workflow,
@@ -235,6 +242,7 @@ def assemble(settings: Settings, *, containers: bool = True) -> Assembly:
         },
         hog_group_option=settings.system.hog_safety.workflow_option,
         allowed=allowed,
+        deletes_files=settings.system.delete_workflow_files,
         rules=rules,
     )
 

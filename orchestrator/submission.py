@@ -64,6 +64,14 @@ def submit(
     wrong, advice = allowed.check(read)
     if wrong:
         raise errors.InvalidOptions("the workflow options cannot be used", findings=wrong)
+    if read.delete_intermediate_output_files and not assembly.deletes_files:
+        del options["delete_intermediate_output_files"]  # kept, it would delete
+        advice.append(
+            errors.Finding(
+                "the workflow option delete_intermediate_output_files has no effect",
+                hint="set system.delete-workflow-files = true in the configuration",
+            )
+        )
     for warning in (*read.warnings, *advice, *_check_attributes(document)):
         say(f"warning: {warning}")
     bound = wdl_inputs.bind(document, values, places)

@@ -50,7 +50,6 @@ UNUSED: dict[str, str] = {
     "system.coordinated-workflow-store-access": "leases do this",
     "system.cromwell_id": "leases do this",
     "system.cromwell_id_random_suffix": "leases do this",
-    "system.delete-workflow-files": "",
     "system.dns-cache-ttl": "",
     "system.file-hash-batch-size": "",
     "system.file-hash-cache": "",

@@ -32,7 +32,7 @@ from pydantic import (
 from orchestrator import deployment, errors
 from orchestrator.config import cromwell_keys, hocon
 from orchestrator.deployment import Deployment
-from orchestrator.model import runtime
+from orchestrator.model import options, runtime
 
 DEFAULT_DATABASE = Path(".orchestrator/orchestrator.db")
 
@@ -326,6 +326,7 @@ class System(_Keys):
     max_scatter_width_per_scatter: Count
     total_max_jobs_per_root_workflow: Count
     abort_jobs_on_terminate: bool
+    delete_workflow_files: bool
     hog_safety: HogSafety
     memory_retry_error_keys: tuple[str, ...]
     input_read_limits: dict[Read, Count]
@@ -382,11 +383,24 @@ class Wdl(_Keys):
     read_string: Literal["trimmed", "specification"] = "trimmed"
 
 
+class Retries(_Keys):
+    """`orchestrator.retries`: what the engine grants by itself, apart from `maxRetries`.
+
+    `lost`: hosts or jobs that vanished; `spot`: losses of a spot host until a job goes where hosts
+    last; `transient`: images that could not be pulled, storage that failed.
+    """
+
+    lost: Annotated[int, Field(ge=0, le=100)] = 5
+    spot: Annotated[int, Field(ge=0, le=100)] = 2
+    transient: Annotated[int, Field(ge=0, le=100)] = 3
+
+
 class Orchestrator(_Keys):
     """`orchestrator`: which deployed environment this is; its contract, when it stands here."""
 
     wdl: Wdl = Wdl()
     imports: Imports = Imports()
+    retries: Retries = Retries()
     environment: str | None = None
     deployment: Deployment | None = None
 
@@ -451,6 +465,7 @@ class _Login(_Keys):
 class _Orchestrator(_Keys):
     imports: Imports = Imports()
     wdl: Wdl = Wdl()
+    retries: Retries = Retries()
     environment: str | None = None
     deployment: dict[str, Any] | None = None
     deployment_json: str | None = None
@@ -506,7 +521,9 @@ class _Reader:
         call_caching = self._block("call-caching", CallCaching)
         if call_caching and call_caching.enabled:
             self._warn(("call-caching", "enabled"), "call caching is not there yet; calls run")
-        options = self._block("workflow-options", WorkflowOptions)
+        workflow_options = self._block("workflow-options", WorkflowOptions)
+        if system:
+            self._options(workflow_options, system.hog_safety.workflow_option)
         webservice = self._block("webservice", Webservice)
         own = self._orchestrator()
         database = self._database()
@@ -520,7 +537,7 @@ class _Reader:
                     self._auth(aws, provider.config.filesystems.s3.auth, where)
         if (
             self._defects
-            or not (aws and engine and system and call_caching and options and webservice)
+            or not (aws and engine and system and call_caching and workflow_options and webservice)
             or not (own and database and backend)
         ):
             raise errors.InvalidConfig(
@@ -538,7 +555,7 @@ class _Reader:
             database=database,
             system=system,
             call_caching=call_caching,
-            workflow_options=options,
+            workflow_options=workflow_options,
             webservice=webservice,
             orchestrator=own,
         )
@@ -571,9 +588,11 @@ class _Reader:
             provider = self._read(model, data, at) if model else None
             if isinstance(provider, AwsBatchProvider | LocalProvider):
                 providers[name] = provider
+                defaults = (*at, "config", "default-runtime-attributes")
+                self._attributes(provider.config.default_runtime_attributes, defaults)
             if isinstance(provider, AwsBatchProvider) and not (own and own.deployment):
                 queue = provider.config.default_runtime_attributes.get("queueArn")
-                if not isinstance(queue, str) or not queue.startswith("arn:"):
+                if not queue:
                     where = (*at, "config", "default-runtime-attributes", "queueArn")
                     self._defect(where, "missing", "the ARN of the AWS Batch queue for jobs")
         if raw.default not in raw.providers:
@@ -584,6 +603,24 @@ class _Reader:
                 f"known there: {known}",
             )
         return Backend(default=raw.default, providers=providers)
+
+    def _attributes(self, attributes: Mapping[str, Any], at: tuple[str, ...]) -> None:
+        """Runtime attributes that hold where a task says nothing."""
+        for name, finding in runtime.check(attributes):
+            self._defect((*at, name), finding.message, finding.hint)
+        for name, advice in runtime.advice(attributes):
+            self._warn((*at, name), advice)
+
+    def _options(self, block: WorkflowOptions | None, hog_group: str) -> None:
+        """Workflow options that hold where a workflow's own say nothing."""
+        try:
+            read = options.parse(block.default if block else {}, hog_group_option=hog_group)
+        except errors.InvalidOptions as error:
+            for finding in error.findings:
+                self._defect(("workflow-options", "default"), finding.message, finding.hint)
+            return
+        for warning in read.warnings:
+            self._warn(("workflow-options", "default"), warning.message, warning.hint)
 
     def _provider_model(
         self, data: Mapping[str, Any], at: tuple[str, ...], *, used: bool
@@ -642,7 +679,11 @@ class _Reader:
                 )
         environment = raw.environment or (found.environment if found else None)
         return Orchestrator(
-            wdl=raw.wdl, imports=raw.imports, environment=environment, deployment=found
+            wdl=raw.wdl,
+            imports=raw.imports,
+            retries=raw.retries,
+            environment=environment,
+            deployment=found,
         )
 
     def _database(self) -> Sqlite | Postgres | None:

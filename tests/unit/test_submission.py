@@ -17,6 +17,7 @@ from orchestrator import errors, submission
 from orchestrator.assembly import Assembly
 from orchestrator.backends.fake import FakeBackend
 from orchestrator.filesystems.local import LocalFilesystem
+from orchestrator.model.options import Allowed
 from orchestrator.wdl import document
 from orchestrator.wdl.bundle import Bundle
 
@@ -206,3 +207,109 @@ def test_whatever_is_handed_in_becomes_a_workflow_or_an_error_and_no_half_of_one
     except errors.Invalid as error:
         assert error.findings or error.message  # noqa: PT017
     assert len(made.store.matching("")) == before + created
+
+
+TASK = """version 1.1
+workflow w { call t }
+task t { command <<< x >>> runtime { docker: "d" %s } }
+"""
+
+
+def handed_in(
+    made: Assembly,
+    attributes: str = "",
+    values: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> tuple[Any, list[str]]:
+    """The record as it is kept, and what was said."""
+    said: list[str] = []
+    root_id = submission.submit(
+        made,
+        document.load(Bundle("w.wdl", {"w.wdl": TASK % attributes})),
+        input_files=[(Path("inputs.json").absolute(), values or {})],
+        assignments=[],
+        options={"backend": "batch", **options},
+        labels={},
+        say=said.append,
+    )
+    return made.store.workflow(root_id), said
+
+
+def kept_nothing(made: Assembly) -> bool:
+    return not made.store.matching("")
+
+
+def test_a_wrong_attribute_is_an_error_with_its_place_before_anything_is_created(
+    made: Assembly,
+) -> None:
+    with pytest.raises(errors.InvalidRuntimeAttribute) as caught:
+        handed_in(made, 'memory: "much"')
+    assert "w.wdl:3:" in str(caught.value)
+    assert kept_nothing(made)
+
+
+def test_a_wrong_override_among_the_inputs_is_an_error_too(made: Assembly) -> None:
+    with pytest.raises(errors.InvalidRuntimeAttribute, match="not valid") as caught:
+        handed_in(made, values={"w.t.runtime.cpu": 0})
+    assert "w.t.runtime.cpu" in str(caught.value)
+    assert kept_nothing(made)
+
+
+def test_unknown_attributes_and_options_are_warnings(made: Assembly) -> None:
+    _, said = handed_in(made, "memroy: 5", hog_group="x")
+    assert ["memroy" in text for text in said].count(True) == 1
+    assert ["hog_group" in text for text in said].count(True) == 1
+    assert any("w.wdl:3:" in text for text in said)
+
+
+def test_wrong_options_are_an_error_before_anything_is_created(made: Assembly) -> None:
+    with pytest.raises(errors.InvalidOptions):
+        handed_in(made, memory_retry_multiplier=0)
+    assert kept_nothing(made)
+
+
+def test_options_lie_over_those_of_the_configuration(made: Assembly) -> None:
+    made.default_options = {
+        "workflow_failure_mode": "ContinueWhilePossible",
+        "memory_retry_multiplier": 2,
+    }
+    record, _ = handed_in(made, memory_retry_multiplier=3)
+    kept = json.loads(record.options)
+    assert kept["workflow_failure_mode"] == "ContinueWhilePossible"
+    assert kept["memory_retry_multiplier"] == 3
+
+
+def test_directories_of_options_are_meant_from_here(
+    made: Assembly, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    record, _ = handed_in(
+        made, final_workflow_outputs_dir="out", final_call_logs_dir="s3://bucket/c"
+    )
+    kept = json.loads(record.options)
+    assert kept["final_workflow_outputs_dir"] == f"{tmp_path}/out"
+    assert kept["final_call_logs_dir"] == "s3://bucket/c"
+
+
+def test_a_root_of_its_own_places_the_workflow(made: Assembly) -> None:
+    made.allowed = {"batch": Allowed(("s3://bucket/root",), ())}
+    record, _ = handed_in(made, aws_s3_root="s3://bucket/root/team/")
+    assert record.directory == f"s3://bucket/root/team/w/{record.id}"
+    with pytest.raises(errors.InvalidOptions, match="cannot be used"):
+        handed_in(made, aws_s3_root="s3://elsewhere")
+
+
+def test_a_root_of_its_own_means_nothing_to_a_backend_on_this_machine(made: Assembly) -> None:
+    record, said = handed_in(made, aws_s3_root="s3://bucket/root")
+    assert record.directory == f"w/{record.id}"
+    assert any("aws_s3_root" in text for text in said)
+
+
+def test_deleting_has_to_be_allowed_by_the_configuration(made: Assembly) -> None:
+    record, said = handed_in(made, delete_intermediate_output_files=True)
+    assert "delete_intermediate_output_files" not in json.loads(record.options)
+    assert any("delete-workflow-files" in text for text in said)
+    made.deletes_files = True
+    record, said = handed_in(made, delete_intermediate_output_files=True)
+    assert json.loads(record.options)["delete_intermediate_output_files"] is True
+    assert not said

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import errors
-from orchestrator.config import settings
+from orchestrator.config import hocon, settings
 from tests.unit.config.test_templates import ARN, contract
 
 USER_FILE = """
