@@ -43,9 +43,7 @@ class Calls:
     """How often what was called."""
 
     _counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    _callers: dict[str, set[tuple[str, str, str]]] = field(
-        default_factory=lambda: defaultdict(set)
-    )
+    _callers: dict[str, set[tuple[str, str, str]]] = field(default_factory=lambda: defaultdict(set))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def count(self, call: Call) -> None:

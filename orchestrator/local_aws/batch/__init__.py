@@ -21,6 +21,7 @@ The modules:
     engine.py         takes jobs in, starts what the scheduler places, records how they end
     jobs.py           jobs, attempts, states; the table of them
     scheduler.py      which job starts next and where: queues, capacity, shares
+    queues.py         what Batch refuses of queues and scheduling policies
     infrastructure.py what moto knows of queues and environments
     listing.py        what ListJobs sees, late if wished
     retry.py          retryStrategy, evaluateOnExit

@@ -25,7 +25,7 @@ from moto.batch import urls
 from moto.batch.models import BatchBackend, JobQueue, batch_backends
 from moto.batch.responses import BatchResponse
 
-from orchestrator.local_aws.batch import definitions, refusals, submitting, verbs
+from orchestrator.local_aws.batch import definitions, queues, refusals, submitting, verbs
 from orchestrator.local_aws.batch.engine import Engine, Limits
 from orchestrator.local_aws.batch.runners import choose, docker, process
 
@@ -224,24 +224,47 @@ def _verbs(engine: Engine) -> dict[str, Callable[[BatchResponse], str]]:
             "GetJobQueueSnapshot",
             lambda backend, request, _: verbs.snapshot(engine, backend, request),
         ),
-        "createjobqueue": _keeping_time_limits(BatchResponse.createjobqueue, "jobQueueName"),
-        "updatejobqueue": _keeping_time_limits(BatchResponse.updatejobqueue, "jobQueue"),
+        "createjobqueue": _queue_verb(
+            BatchResponse.createjobqueue, "CreateJobQueue", "jobQueueName"
+        ),
+        "updatejobqueue": _queue_verb(BatchResponse.updatejobqueue, "UpdateJobQueue", "jobQueue"),
+        "createschedulingpolicy": _policy_verb(
+            BatchResponse.createschedulingpolicy, "CreateSchedulingPolicy"
+        ),
+        "updateschedulingpolicy": _policy_verb(
+            BatchResponse.updateschedulingpolicy, "UpdateSchedulingPolicy"
+        ),
         "updatecomputeenvironment": _updating_resources(BatchResponse.updatecomputeenvironment),
     }
 
 
-def _keeping_time_limits(
-    original: Callable[[BatchResponse], str], member: str
+def _queue_verb(
+    original: Callable[[BatchResponse], str], operation: str, member: str
 ) -> Callable[[BatchResponse], str]:
+    """moto's own, after what it does not check; it does not keep jobStateTimeLimitActions."""
+
     @functools.wraps(original)
     def respond(response: BatchResponse) -> str:
-        answer = original(response)
-        request = json.loads(response.body or "{}")
+        request = refusals.parse(operation, response.body)
         backend = batch_backends[response.current_account][response.region]
+        existing = backend.get_job_queue(request[member]) if operation.startswith("Up") else None
+        queues.check_queue(backend, request, existing)
+        answer = original(response)
         queue: Any = backend.get_job_queue(request[member])
         if queue is not None and "jobStateTimeLimitActions" in request:
             queue.job_state_time_limit_actions = request["jobStateTimeLimitActions"]
         return answer
+
+    return respond
+
+
+def _policy_verb(
+    original: Callable[[BatchResponse], str], operation: str
+) -> Callable[[BatchResponse], str]:
+    @functools.wraps(original)
+    def respond(response: BatchResponse) -> str:
+        queues.check_policy(refusals.parse(operation, response.body))
+        return original(response)
 
     return respond
 
