@@ -31,6 +31,7 @@ class HostStack(EnvironmentStack):
         contract: ContractStack,
     ) -> None:
         super().__init__(scope, "host", settings=settings, description="the orchestrator's host")
+        self.add_stack_dependency(contract)  # which it reads as it boots
         role = published.role(self, settings.environment, identity.ORCHESTRATOR)
         # Before the host, which connects as it starts; and in this stack, not the database's: the
         # rule names both groups, and references go one way.
@@ -44,7 +45,6 @@ class HostStack(EnvironmentStack):
             self,
             "Orchestrator",
             settings=settings,
-            contract=contract.parameter,
             image=machine_image.of(settings, "host"),
             vpc=network.vpc,
             subnets=network.orchestrator,

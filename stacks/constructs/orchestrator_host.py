@@ -9,9 +9,9 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3_assets as s3_assets
-from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
+from orchestrator import deployment
 from stacks import assets, naming
 from stacks.assets import bundle
 from stacks.constructs import boot, retention
@@ -36,7 +36,6 @@ class OrchestratorHost(Construct):
         id: str,
         *,
         settings: Settings,
-        contract: ssm.StringParameter,
         image: ec2.IMachineImage,
         vpc: ec2.IVpc,
         subnets: ec2.SubnetSelection,
@@ -155,7 +154,10 @@ class OrchestratorHost(Construct):
                 iam.PolicyStatement(
                     sid="ReadContract",
                     actions=["ssm:GetParameter"],
-                    resources=[contract.parameter_arn],
+                    resources=[
+                        f"arn:{stack.partition}:ssm:{stack.region}:{stack.account}:parameter"
+                        f"{deployment.parameter_name(environment)}"
+                    ],
                 ),
                 iam.PolicyStatement(
                     sid="SayThatItIsReady",
@@ -167,7 +169,7 @@ class OrchestratorHost(Construct):
                 ),
             ],
         )
-        self.group.node.add_dependency(policy, contract, group)
+        self.group.node.add_dependency(policy, group)
 
     def _source(self, package: str) -> s3_assets.Asset:
         return s3_assets.Asset(

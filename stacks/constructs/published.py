@@ -45,6 +45,12 @@ def role_arn(scope: Construct, environment: str, name: str) -> str:
 def role(scope: Construct, environment: str, name: str) -> iam.IRole:
     """A published role, for instance profiles and for policies that are attached to it.
 
-    Only its name is right where roles have a path: use `role_arn` for its ARN.
+    Only its name is right where roles have a path: use `role_arn` for its ARN. CDK gives it nothing
+    by itself: its grants would come in any order, hosts before their rights.
     """
-    return iam.Role.from_role_name(scope, f"Role-{name}", value(scope, environment, f"{name}-name"))
+    return iam.Role.from_role_name(
+        scope,
+        f"Role-{name}",
+        value(scope, environment, f"{name}-name"),
+        mutable=False,
+    )

@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import boto3
@@ -22,6 +23,7 @@ from orchestrator.local_aws import process
 from stacks.lifecycle import local
 
 ROOT = Path(__file__).resolve().parents[2]
+ORCHESTRATOR_KEY = "local-aws-orchestrator"
 ORCHESTRATOR = Path(sys.executable).with_name("orchestrator")
 
 
@@ -54,13 +56,23 @@ class Program:
         return [str(ORCHESTRATOR), *arguments, *self.where]
 
     def __call__(self, *arguments: str, timeout: float = 120) -> Finished:
-        return run(self.command(*arguments), cwd=self.folder, timeout=timeout)
+        return run(
+            self.command(*arguments), cwd=self.folder, timeout=timeout, variables=self.variables
+        )
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """By its key the AWS of this machine tells it from jobs and from bootstrap."""
+        if "--environment" not in self.where:
+            return {}
+        return {"AWS_ACCESS_KEY_ID": ORCHESTRATOR_KEY, "AWS_SECRET_ACCESS_KEY": "local"}
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """In the background, in a session of its own."""
         return subprocess.Popen(
             self.command(*arguments),
             cwd=self.folder,
+            env={**os.environ, **self.variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -119,12 +131,19 @@ class Environment:
         ]
 
 
-def run(command: list[str], *, cwd: Path, timeout: float = 300) -> Finished:
+def run(
+    command: list[str],
+    *,
+    cwd: Path,
+    timeout: float = 300,
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> Finished:
     """Run a command to its end, without a terminal and without anything on stdin."""
     began = time.monotonic()
     done = subprocess.run(
         command,
         cwd=cwd,
+        env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

