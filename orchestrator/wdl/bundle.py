@@ -12,7 +12,7 @@ import posixpath
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from orchestrator import errors
 from orchestrator.wdl import diagnostics, imports, miniwdl_dialect
@@ -193,7 +193,7 @@ class _Closure:
         name = imports.name_of(url)
         if not is_url(url):
             raise errors.NotAllowed(f"the import {name} is refused: a URL leads to URLs only")
-        if self._urls.setdefault(name, url) != url:
+        if urlsplit(self._urls.setdefault(name, url)).query != urlsplit(url).query:
             raise errors.InvalidWdl(f"{name} is imported by two URLs that differ in their query")
         if name not in self.texts:
             if self._fetch is None:

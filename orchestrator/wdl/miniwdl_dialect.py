@@ -16,7 +16,7 @@ from typing import Any
 import lark
 from WDL import Error, Expr, Tree, Type, Value, _grammar, _grammar_old, _parser
 
-from orchestrator.errors import Finding
+from orchestrator.errors import Finding, Place
 from orchestrator.wdl import diagnostics
 
 Notes = list[Finding]
@@ -236,6 +236,20 @@ class _Transformer(_parser._DocTransformer):
         return list(last.items())
 
     @_with_meta
+    def import_doc(self, meta: Any, items: Any) -> Any:
+        try:
+            return super().import_doc(meta, items)
+        except Error.SyntaxError:
+            if any(isinstance(item, lark.Token) for item in items[1:]):
+                raise
+            position, uri = self._sp(meta), items[0]
+            self._note(
+                position, f"the import {uri} has no name to call its tasks by; `as` gives one"
+            )
+            aliases = [item for item in items[1:] if isinstance(item, tuple)]
+            return Tree.DocImport(position, uri, uri, aliases, None)
+
+    @_with_meta
     def document(self, meta: Any, items: Any) -> Any:
         kept: list[Any] = []
         structs: dict[str, Any] = {}
@@ -297,6 +311,20 @@ def written(struct: Any) -> dict[str, str]:
     return {name: str(type_) for name, type_ in struct.members.items()}
 
 
+# What Cromwell called versions before they had a number.
+_OTHER_NAMES = {"draft-3": "1.0", "development-1.1": "1.1"}
+
+
+def _declared_version(text: str) -> tuple[str | None, int]:
+    """The version that the first line of code declares, and that line."""
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.strip()
+        if line and not line.startswith("#"):
+            match = re.fullmatch(r"version\s+([^\s#]+)\s*(#.*)?", line)
+            return (match[1] if match else None), number
+    return None, 1
+
+
 def parse(text: str, name: str, notes: Notes, *, lenient: bool = False) -> Any:
     """A `Tree.Document`, not checked yet, its imports not loaded.
 
@@ -304,12 +332,11 @@ def parse(text: str, name: str, notes: Notes, *, lenient: bool = False) -> Any:
     """
     if not text.strip():
         return _parser.parse_document(text, uri=name, abspath=name)
-    declared = None
-    for line in text.split("\n"):
-        line = line.strip()
-        if line and not line.startswith("#"):
-            declared = line[8:] if line.startswith("version ") else None
-            break
+    declared, line = _declared_version(text)
+    if declared in _OTHER_NAMES:
+        place = Place(name, line, 1)
+        notes.append(Finding(f"version {declared} is {_OTHER_NAMES[declared]} by now", place))
+        declared = _OTHER_NAMES[declared]
     version = declared or "draft-2"
     at = {"uri": name, "abspath": name}
     try:

@@ -364,6 +364,23 @@ def test_an_object_without_the_member_says_so() -> None:
         start(loaded, {"w.given": [1]})
 
 
+@pytest.mark.parametrize("version", ["draft-3", "development-1.1"])
+def test_versions_have_the_names_that_cromwell_gave_them_first(version: str) -> None:
+    source = f"# a comment\nversion   {version}  # and another\nworkflow w {{ Int x = 1 }}\n"
+    assert f"version {version} is 1." in tolerated(load(source), "2:1")
+    strictly(source)
+
+
+def test_an_import_whose_file_has_no_name_for_calls_brings_its_structs() -> None:
+    files = {
+        "main.wdl": 'version 1.0\nimport "my-structs.wdl"\nworkflow w { input { S s } }\n',
+        "my-structs.wdl": "version 1.0\nstruct S { Int n }\n",
+    }
+    loaded = document.load(bundle.Bundle("main.wdl", files))
+    assert "`as` gives one" in tolerated(loaded, "2:1")
+    assert outputs(loaded, {"s": {"n": 1}}) == {}
+
+
 def test_one_task_without_a_workflow_runs() -> None:
     loaded = load(
         """version 1.1
