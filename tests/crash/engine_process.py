@@ -58,6 +58,7 @@ def run(setup: Setup, root_id: str | None, fault: str | None) -> int:
         engine.adopt(made.claim(root_id), at)
         record = engine.wait(root_id)
         assert record is not None
+        print(record.state, record.failures or "")
         state = record.state
     engine.stop()
     made.close()

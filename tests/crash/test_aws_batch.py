@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,8 +57,9 @@ def all_is_right(world: World, root_id: str) -> None:
 
 def jobs_of(cloud: Cloud, root_id: str) -> list[str]:
     """Ids of all jobs that AWS Batch was given, arrays by their parent."""
-    batch, found = cloud.client("batch"), []
-    for status in (
+    batch = cloud.client("batch")
+    found: list[str] = []
+    for status in [
         "SUBMITTED",
         "PENDING",
         "RUNNABLE",
@@ -65,13 +67,19 @@ def jobs_of(cloud: Cloud, root_id: str) -> list[str]:
         "RUNNING",
         "SUCCEEDED",
         "FAILED",
-    ):
+    ]:
         for page in batch.get_paginator("list_jobs").paginate(
             jobQueue=cloud.deployment.default_queue_arn, jobStatus=status
         ):
             found += [job["jobId"] for job in page["jobSummaryList"]]
     described = batch.describe_jobs(jobs=found)["jobs"] if found else []
     return [job["jobId"] for job in described if root_id in job.get("tags", {}).values()]
+
+
+def jobs_are(cloud: Cloud, root_id: str, count: int) -> None:
+    """Four when nothing went wrong: an array of three, and three single ones."""
+    time.sleep(LAG)  # not to wait for something: until then ListJobs hides what is too much
+    assert len(jobs_of(cloud, root_id)) == count
 
 
 STEPS = [
@@ -124,7 +132,7 @@ def test_answers_to_submit_job_that_get_lost(world: World, cloud: Cloud, lost: s
     cloud.fault(match="batch SubmitJob", lost=lost, times=4 if lost == "after" else 2)
     world.engine(root_id).succeeded()
     all_is_right(world, root_id)
-    assert len(jobs_of(cloud, root_id)) == 4  # an array of three, and three single ones
+    jobs_are(cloud, root_id, 4)
 
 
 @pytest.mark.slow
@@ -134,7 +142,7 @@ def test_the_answer_is_lost_and_then_the_engine_too(world: World, cloud: Cloud) 
     world.engine(root_id, fault=Step.FOUND).was_killed()
     world.engine(root_id).succeeded()
     all_is_right(world, root_id)
-    assert len(jobs_of(cloud, root_id)) == 4
+    jobs_are(cloud, root_id, 4)
 
 
 @pytest.mark.slow
@@ -152,10 +160,12 @@ class TestTwoEngines:
         root_id = started(world, cloud)
         first = world.engine(owner=ONE, capacity=1, lease_seconds=3.0, fault=f"{step}:1:STOP")
         eventually(first.is_stopped)
-        second = world.engine(root_id, owner=None, lease_seconds=60.0)
-        second.succeeded()
+        second = world.engine(owner=TWO, capacity=1, lease_seconds=3.0)
+        eventually(lambda: world.workflow(root_id).ended_at)
+        second.signal(signal.SIGTERM)
+        assert second.end() == 0
         all_is_right(world, root_id)
-        eventually(lambda: len(jobs_of(cloud, root_id)) == 4)
+        jobs_are(cloud, root_id, 4)
         cloud.clear_calls()
         first.signal(signal.SIGCONT)
         eventually(lambda: "lease" in first.said or "lost" in first.said)

@@ -45,7 +45,7 @@ task flaky {
   input { String ledger  Int total  Float size }
   command <<<
     echo "flaky $PWD" >> ~{ledger}
-    case $PWD in *attempt-2*) ;; *) exit 3 ;; esac
+    [ $(($(grep -c ^flaky ~{ledger}) % 2)) = 0 ] || exit 3
     echo $((~{total} * 100 + ~{floor(size)}))
   >>>
   output { Int o = read_int(stdout()) }
