@@ -35,6 +35,13 @@ class Submit:
 
 
 @dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Do not make this submission if that has not begun."""
+
+    submission_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Find:
     """Does the backend have this submission?"""
 
@@ -101,4 +108,4 @@ class WriteLog:
 
 
 Ending = PlanEnd | CopyFile | DeleteFiles | WriteLog
-Effect = Fetch | Put | Submit | Find | Revoke | Cancel | Search | Ending
+Effect = Fetch | Put | Submit | Withdraw | Find | Revoke | Cancel | Search | Ending

@@ -21,7 +21,7 @@ import structlog
 
 from orchestrator import errors
 from orchestrator.backends.base import Backend, Change
-from orchestrator.engine import events, faultpoints, poison
+from orchestrator.engine import events, faultpoints, garbage, poison
 from orchestrator.engine.actions import Effect, Find, Submit
 from orchestrator.engine.admission import Admission, Demand
 from orchestrator.engine.effects import Effects
@@ -115,6 +115,7 @@ class Engine:
         self._changed = threading.Condition()
         self._broken: errors.OrchestratorError | None = None  # why its thread has ended
         self._stopping = threading.Event()
+        self._stopped = False
         self._turned_at = time.monotonic()
         self._commands_at = 0.0
         self._claims_at = 0.0
@@ -142,6 +143,7 @@ class Engine:
 
     def start(self) -> None:
         """Start the threads."""
+        garbage.watch()
         self._effects.start()
         self._heartbeat.start()
         self._thread.start()
@@ -155,6 +157,9 @@ class Engine:
         self._heartbeat.stop()
         for tenure in (*(a.tenure for a in self._active.values()), *self._tenures.values()):
             self._release(tenure.lease)
+        if not self._stopped:
+            self._stopped = True
+            garbage.unwatch()
 
     def adopt(self, lease: Lease, claimed_at: float) -> None:
         """Run the workflow of this lease. `claimed_at`: Tenure.now() before the claim was made."""
@@ -378,6 +383,7 @@ class Engine:
         self._release(active.tenure.lease)
         self._over[root_id] = active.run.root
         self._forget(root_id)
+        self._effects.call(lambda: self._clean_up(active.run))
 
     def _forget(self, root_id: str) -> None:
         self._root_of = {s: root for s, root in self._root_of.items() if root != root_id}
@@ -520,27 +526,14 @@ class Engine:
                 self._dirty[root_id] = None
 
     def _opened(self, event: events.Opened) -> None:
-        root = event.journal.workflows[0]
-        tenure = self._tenures.get(root.id)
-        if tenure is None:
+        root_id = event.lease.root_id
+        tenure = self._tenures.get(root_id)
+        if tenure is None or tenure.lease != event.lease:
             return
-        backend = root.backend or self._settings.default_backend
-        if backend not in self._backends:
-            raise errors.BackendUnavailable(
-                f"workflow {root.id} works on backend {backend!r}, which is not configured here",
-                hint="give the configuration that it was started with",
-            )
-        run = Run(
-            event.journal,
-            event.document,
-            self._backends[backend],
-            self._settings.runs[backend],
-            self._clock(),
-        )
-        del self._tenures[root.id]
-        self._active[root.id] = _Active(run, tenure, backend)
+        del self._tenures[root_id]
+        self._active[root_id] = _Active(event.run, tenure, event.backend)
         faultpoints.reach(Step.OPENED)
-        self._dirty[root.id] = None
+        self._dirty[root_id] = None
 
     # --- in the pool
 
@@ -554,14 +547,29 @@ class Engine:
             root = journal.workflows[0]
             if states.is_terminal(root.state) or root.state is WorkflowState.ON_HOLD:
                 return events.Ended(lease, root)
-            document = self._load(self._store.bundle(journal.workflows[0].bundle))
+            document = self._load(self._store.bundle(root.bundle))
+            backend = root.backend or self._settings.default_backend
+            if backend not in self._backends:
+                raise errors.BackendUnavailable(
+                    f"workflow {root.id} works on backend {backend!r}, which is not configured "
+                    "here",
+                    hint="give the configuration that it was started with",
+                )
+            # Here and not in the engine's thread: a journal may have 100,000 rows.
+            run = Run(
+                journal,
+                document,
+                self._backends[backend],
+                self._settings.runs[backend],
+                self._clock(),
+            )
         except errors.OrchestratorError as error:
             return events.OpenFailed(lease, journal, error)
         except Exception as error:
             _log.exception("a workflow could not be opened", workflow=lease.root_id)
             wrapped = errors.OrchestratorError(f"the workflow could not be opened: {error}")
             return events.OpenFailed(lease, journal, wrapped)
-        return events.Opened(lease, journal, document)
+        return events.Opened(lease, run, backend)
 
     def _claim(self, limit: int) -> events.Event:
         """New workflows, and those whose server is gone: of a server that has certainly died (it
@@ -577,6 +585,11 @@ class Engine:
             self._store_problem = error.message
             _log.warning("no work could be claimed", reason=error.message)
         return events.Claimed(leases, at)
+
+    def _clean_up(self, run: Run) -> None:
+        run.dismantle()
+        if not self._active:
+            garbage.thaw()
 
     def _take_commands(self, lease: Lease) -> events.Event | None:
         try:

@@ -60,6 +60,9 @@ class Effects:
         self._lookups = Lookups(filesystems, read_limit_bytes)
         # Storage that does not answer holds up what waits for files, never what ends jobs.
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="effects")
+        # These take long: a backend has its pace, and a look-up waits until it is certain.
+        self._submissions = ThreadPoolExecutor(2 * workers, thread_name_prefix="submissions")
+        self._queued: set[str] = set()  # submissions that have not begun
         self._files = ThreadPoolExecutor(workers, thread_name_prefix="files")
         self._copies = ThreadPoolExecutor(_COPIES_AT_ONCE, thread_name_prefix="copies")
         self._ends = ThreadPoolExecutor(workers, thread_name_prefix="ends")
@@ -81,7 +84,7 @@ class Effects:
         self._closing.set()
         for watching in self._watching.values():
             watching.set()
-        for pool in (self._pool, self._files, self._copies, self._ends):
+        for pool in (self._pool, self._submissions, self._files, self._copies, self._ends):
             pool.shutdown(wait=True, cancel_futures=True)
         for poller in self._pollers:
             poller.join(timeout=30)
@@ -112,10 +115,13 @@ class Effects:
                 self._fetch(root_id, wants)
             case actions.Put(writes):
                 self._submit(lambda: self._put(root_id, writes), self._files)
-            case actions.Submit():
-                self._submit(lambda: self._submit_job(tenure, port, effect))
+            case actions.Submit(submission):
+                self._queued.add(submission.handle.id)
+                self._submit(lambda: self._submit_job(tenure, port, effect), self._submissions)
+            case actions.Withdraw(submission_id):
+                self._queued.discard(submission_id)
             case actions.Find(handle):
-                self._submit(lambda: self._find(root_id, port, handle))
+                self._submit(lambda: self._find(root_id, port, handle), self._submissions)
             case actions.Revoke(handle):
                 self._submit(lambda: self._revoke(tenure, port, handle))
             case (
@@ -131,6 +137,12 @@ class Effects:
 
     def _submit_job(self, tenure: Tenure, port: Backend, effect: actions.Submit) -> None:
         root_id, submission_id = tenure.lease.root_id, effect.submission.handle.id
+        try:
+            self._queued.remove(submission_id)
+        except KeyError:
+            withdrawn = errors.TryLater("withdrawn before it began")
+            self._post(events.SubmitFailed(root_id, submission_id, withdrawn))
+            return
         if not self._may_act(tenure):
             _log.warning("not submitted: the lease may be lost", submission=submission_id)
             self._post(

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from orchestrator import errors
 from orchestrator.backends.base import Change
 from orchestrator.engine.final_plan import FinalPlan
+from orchestrator.engine.run import Run
 from orchestrator.model.records import FactRecord, WorkflowRecord
 from orchestrator.store.base import Journal, Lease
-from orchestrator.wdl.document import Document
 from orchestrator.wdl.facts import Want
 
 
@@ -24,11 +24,11 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A claimed workflow's journal and document are loaded."""
+    """A claimed workflow's journal and document are loaded; nothing of it is evaluated yet."""
 
     lease: Lease
-    journal: Journal
-    document: Document
+    run: Run
+    backend: str
 
 
 @dataclass(frozen=True, slots=True)

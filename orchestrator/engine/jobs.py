@@ -12,6 +12,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -37,6 +38,7 @@ from orchestrator.wdl.facts import Facts
 from orchestrator.wdl.task import PreparedTask
 
 _PIECE = 200  # attempts that are dealt with in one go
+_MOST_UNDER_WAY = 64  # submissions; a few times what the pool can make at the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,16 @@ class Jobs:
         self._searched: dict[str, tuple[Call, Change, Failure]] = {}  # by attempt: ours to answer
         self._fits: dict[Shape, Failure | None] = {}
         self._throttled = 0  # TryLater answers in a row
+        self._grouped: deque[tuple[Submission, list[Call]]] = deque()  # to be intended
+        self._under_way: set[str] = set()  # submissions intended here, without an answer yet
         self._intending = 0  # attempts on their way from `ready` to a submission
+
+    def dismantle(self) -> None:
+        """See `Run.dismantle`."""
+        for parts in (self._attached, self._submissions, self._early):
+            while parts:
+                parts.popitem()
+        self._ready.clear()
 
     @property
     def inflight(self) -> int:
@@ -176,15 +187,7 @@ class Jobs:
         """Turn ready attempts into submissions; at most `limit` attempts, all when None."""
         taken = self._ready if limit is None else self._ready[:limit]
         self._ready = [] if limit is None else self._ready[limit:]
-        self._intending += len(taken)
-        self._steps.begin(self._intend_all(taken, share))
-
-    def _intend_all(
-        self, taken: Sequence[tuple[Call, dispatcher.ReadyAttempt]], share: str
-    ) -> Iterator[None]:
-        """In pieces: an array may have 10,000 attempts."""
         by_ref = {item.spec.attempt: call for call, item in taken}
-        done = 0
         for submission in dispatcher.group(
             (item for _, item in taken),
             workflow_name=self._workflow_name,
@@ -193,20 +196,44 @@ class Jobs:
             now=self._outbox.now,
             share=share,
         ):
+            calls = [by_ref[ref] for ref in submission.handle.attempts]
+            self._grouped.append((submission, calls))
+        self._intending += len(taken)
+        self._intend_more()
+
+    def _intend_more(self) -> None:
+        """As many as can be under way: what is intended has to be looked up after a crash."""
+        if self._grouped and len(self._under_way) < _MOST_UNDER_WAY:
+            self._steps.begin(self._intend_some())
+
+    def _intend_some(self) -> Iterator[None]:
+        """In pieces: an array may have 10,000 attempts."""
+        done = 0
+        while self._grouped and len(self._under_way) < _MOST_UNDER_WAY:
+            submission, calls = self._grouped.popleft()
             if self._ends.holds():
-                self._intending -= len(submission.jobs)
+                self._intending -= len(calls)
                 continue
-            for index, ref in enumerate(submission.handle.attempts):
-                self._intend_attempt(submission, index, by_ref[ref])
+            self._under_way.add(submission.handle.id)
+            for index, call in enumerate(calls):
+                self._intend_attempt(submission, index, call)
                 done += 1
                 if done % _PIECE == 0:
                     yield
             self._intend(submission)
 
+    def _answered(self, submission_id: str) -> None:
+        """Nobody need look for it any more."""
+        if submission_id in self._under_way:
+            self._under_way.remove(submission_id)
+            self._intend_more()
+
     def forget_waiting(self) -> None:
         """What is not with the backend yet never goes there."""
         self._ready.clear()
         self._delayed.clear()
+        self._intending -= sum(len(calls) for _, calls in self._grouped)
+        self._grouped.clear()
 
     def stop(self) -> None:
         """Nothing new, and what runs is ended."""
@@ -351,6 +378,7 @@ class Jobs:
         live.record = replace(live.record, state=SubmissionState.SUBMITTED, job_id=job_id)
         live.handle = replace(live.handle, job_id=job_id)
         self._outbox.record(live.record)
+        self._answered(submission_id)
         self._throttled = 0
         if self.stopping:
             self._cancel(live)
@@ -635,6 +663,7 @@ class Jobs:
         live.record = replace(live.record, state=state)
         self._outbox.record(live.record)
         self._submissions.pop(live.record.id, None)
+        self._answered(live.record.id)
 
     def _cancel(self, live: LiveSubmission) -> None:
         if live.remaining:

@@ -116,6 +116,7 @@ class Run:
                 max_scatter_width=settings.max_scatter_width,
             ),
         )
+        self._flows = [self._root_flow]
         for live in recovery.live_submissions(journal):
             self._jobs.adopt(live)
         self._queue_graph(self._root_flow)
@@ -174,6 +175,19 @@ class Run:
         """When something is due by itself: a delayed retry, a look-up or copy to be repeated."""
         due = (self._jobs.wake_at(), self.finalizer.wake_at())
         return min((at for at in due if at is not None), default=None)
+
+    def dismantle(self) -> None:
+        """It is over and nobody looks at it any more: its parts go one by one.
+
+        All at once they would hold up every thread; and they refer to each other in circles, which
+        the collector may have set aside. Any thread may do this.
+        """
+        for flow in self._flows:
+            flow.graph.dismantle()
+            flow.parent = None
+        self._flows.clear()
+        self._facts.dismantle()
+        self._jobs.dismantle()
 
     def tell_time(self, now: float) -> None:
         """The time of the turn that begins."""
@@ -379,7 +393,9 @@ class Run:
             )
             self._calls.change(call, state=CallState.RUNNING, sub_workflow_id=sub_id)
         graph = call.flow.graph.subgraph(call.ready)
-        self._queue_graph(Flow(record, graph, parent=call))
+        flow = Flow(record, graph, parent=call)
+        self._flows.append(flow)
+        self._queue_graph(flow)
 
     # --- ends of calls and workflows
 

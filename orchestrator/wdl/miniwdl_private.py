@@ -236,6 +236,13 @@ class IndexedStateMachine(_state.StateMachine):
                 del self._parked[job_id]
                 heapq.heappush(self._ready, job_id)
 
+    def dismantle(self) -> None:
+        """See `Graph.dismantle`."""
+        for parts in (self.jobs, self.job_outputs, self._dependants):
+            while parts:
+                parts.popitem()
+        self._expanding.clear()
+
     @property
     def wants(self) -> frozenset[Want]:
         """The facts that jobs wait for."""
