@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import heapq
 import importlib.metadata
+import itertools
 import logging
 import math
 import re
@@ -103,7 +104,9 @@ def in_dependency_order(declarations: Iterable[Any]) -> list[Any]:
 
 def dedented(command: Any) -> list[Any]:
     """The parts of a task's command (texts and placeholders) without common leading blanks."""
-    return list(_StringExpr._dedent(command.parts))
+    # Files that were written on Windows: a shell would take the \r for a part of its words.
+    parts = [p.replace("\r\n", "\n") if isinstance(p, str) else p for p in command.parts]
+    return list(_StringExpr._dedent(parts))
 
 
 def mentions(expression: Any, name: str) -> bool:
@@ -168,7 +171,7 @@ class IndexedStateMachine(_state.StateMachine):
         self._dependants: defaultdict[str, list[str]] = defaultdict(list)
         self._ready: list[str] = []  # a heap: the order is the same at every replay
         self._parked: dict[str, frozenset[Want]] = {}
-        self._expanding: list[tuple[str, Iterator[Any]]] = []
+        self._underway: list[tuple[str, Iterator[Any]]] = []  # taken some pieces at a time
         super().__init__("wdl.graph", "/nonexistent", workflow, inputs)
         self._given = {binding.name: binding.value for binding in self.inputs}
         self._given_to: defaultdict[str, list[tuple[str, Any]]] = defaultdict(list)
@@ -199,8 +202,8 @@ class IndexedStateMachine(_state.StateMachine):
 
         Raises whatever the job raises, with `job_id` on it; that job is then never tried again.
         """
-        if self._expanding:
-            return self._expand()
+        if self._underway:
+            return self._go_on()
         if not self._ready:
             assert self.running or self._parked or not self.waiting, "deadlocked"
             return None
@@ -241,7 +244,7 @@ class IndexedStateMachine(_state.StateMachine):
         for parts in (self.jobs, self.job_outputs, self._dependants):
             while parts:
                 parts.popitem()
-        self._expanding.clear()
+        self._underway.clear()
 
     @property
     def wants(self) -> frozenset[Want]:
@@ -272,7 +275,8 @@ class IndexedStateMachine(_state.StateMachine):
     def _do_job(self, stdlib: Any, job: Any) -> Any:  # type: ignore[override]
         node = job.node
         if isinstance(node, Tree.Gather):
-            return self._gathered(node, sorted(job.dependencies))
+            self._underway.append((job.id, self._gathered(node, list(job.dependencies))))
+            return None
         env = self._environment(job)
         if isinstance(node, Tree.Decl):
             return Env.Bindings(Env.Binding(node.name, self._declared(node, env, stdlib)))
@@ -292,26 +296,28 @@ class IndexedStateMachine(_state.StateMachine):
             return None
         return env  # the workflow's outputs
 
-    def _gathered(self, gather: Any, parts: list[str]) -> Any:
-        """As `_workflow_state._gather`, without taking every id apart to check its order: indices
-        are padded with zeros, so sorted ids are in the order of shards."""
+    def _gathered(self, gather: Any, parts: list[str]) -> Iterator[Any]:
+        """As `_workflow_state._gather`, some elements at a time. `parts` are in the order of shards
+        because `_section_jobs` made them so."""
         leaf = gather.final_referee
         if isinstance(leaf, Tree.Call):
             prefix = f"{leaf.name}."
             names = [b.name for b in leaf.effective_outputs if b.name.startswith(prefix)]
         else:
             names = [leaf.name]
-        outputs = [self.job_outputs[part] for part in parts]
         bindings: Env.Bindings[Any] = Env.Bindings()
         for name in names:
-            values = [output.resolve(name) for output in outputs]
+            values = []
+            for part in parts:
+                values.append(self.job_outputs[part].resolve(name))
+                yield None
             if isinstance(gather.section, Tree.Scatter):
                 item_type = values[0].type if values else Type.Any()
                 value: Any = Value.Array(item_type, values)
             else:
                 value = values[0] if values else Value.Null()
             bindings = bindings.bind(name, value)
-        return bindings
+        yield bindings
 
     def _environment(self, job: Any) -> Any:
         env: Env.Bindings[Any] = Env.Bindings()
@@ -321,10 +327,11 @@ class IndexedStateMachine(_state.StateMachine):
 
     def _declared(self, node: Any, env: Any, stdlib: Any) -> Any:
         if node.name in self._given and not node.workflow_node_id.startswith("output-"):
-            return self._given[node.name].coerce(node.type)
+            return stdlib.fitted(node, node.name, self._given[node.name], node.type)
         if node.expr is None:
             return Value.Null()
-        return stdlib.checked(node, node.expr.eval(env, stdlib=stdlib).coerce(node.type))
+        value = node.expr.eval(env, stdlib=stdlib)
+        return stdlib.checked(node, stdlib.fitted(node.expr, node.name, value, node.type))
 
     def _call_inputs(self, node: Any, env: Any, stdlib: Any) -> Any:
         """Expressions of the call, then what the inputs file gives to it, coerced to the callee's
@@ -337,24 +344,25 @@ class IndexedStateMachine(_state.StateMachine):
             decl = available.get(name)
             if decl is not None:
                 type_ = decl.type.copy(optional=True) if decl.expr is not None else decl.type
-                value = value.coerce(type_)
+                value = stdlib.fitted(node.inputs.get(name, node), name, value, type_)
             bindings = bindings.bind(name, value)
         return bindings
 
-    # A section's body may be large: its jobs are made some at a time, gathers last.
+    # A section's body may be large: its jobs are made, and gathered, some at a time.
 
     def _begin_section(self, job: Any, value: Any) -> None:
-        self._expanding.append((job.id, _section_jobs(self.workflow, job, value)))
+        self._underway.append((job.id, _section_jobs(self.workflow, job, value)))
 
-    def _expand(self, at_once: int = 500) -> bool:
-        job_id, jobs = self._expanding[-1]
-        for _ in range(at_once):
-            job = next(jobs, None)
-            if job is None:
-                self._expanding.pop()
-                self._finish(job_id, Env.Bindings())
+    def _go_on(self, at_once: int = 500) -> bool:
+        """Pieces are jobs to schedule, None, and last of all the outputs of what is under way."""
+        job_id, pieces = self._underway[-1]
+        for piece in itertools.islice(pieces, at_once):
+            if isinstance(piece, _state._Job):
+                self._schedule(piece)
+            elif piece is not None:
+                self._underway.pop()
+                self._finish(job_id, piece)
                 break
-            self._schedule(job)
         return True
 
 
@@ -386,7 +394,7 @@ def _section_jobs(workflow: Any, job: Any, value: Any) -> Iterator[Any]:
         )
     else:
         stacks = iter([stack] if value.value else [])
-    made: defaultdict[str, set[str]] = defaultdict(set)
+    made: defaultdict[str, dict[str, None]] = defaultdict(dict)  # in the order of shards
     dependencies = {
         node.workflow_node_id: [
             (dependency, workflow.get_node(dependency).scatter_depth)
@@ -407,10 +415,11 @@ def _section_jobs(workflow: Any, job: Any, value: Any) -> Iterator[Any]:
                 },
                 scatter_stack=inner,
             )
-            made[node.workflow_node_id].add(job_id)
+            made[node.workflow_node_id][job_id] = None
             if isinstance(node, Tree.WorkflowSection):
                 for gather in node.gathers.values():
-                    made[gather.workflow_node_id].add("-".join([gather.workflow_node_id, *indices]))
+                    gathered = "-".join([gather.workflow_node_id, *indices])
+                    made[gather.workflow_node_id][gathered] = None
     indices = [index for index, _ in stack]
     for body_node_id, gather in section.gathers.items():
         yield _state._Job(
@@ -419,3 +428,4 @@ def _section_jobs(workflow: Any, job: Any, value: Any) -> Iterator[Any]:
             dependencies=made[body_node_id],
             scatter_stack=stack,
         )
+    yield Env.Bindings()
