@@ -12,11 +12,12 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from orchestrator import cli, errors
-from orchestrator.model import failures
+from orchestrator.model import failures, options, runtime
 from stacks.lifecycle import command as bootstrap
 
 PROJECT = Path(__file__).parents[2]
 ERRORS = PROJECT / "docs" / "reference" / "errors.md"
+RUNNING = PROJECT / "docs" / "reference" / "running.md"
 COMMANDS = PROJECT / "docs" / "reference" / "commands.md"
 PAGES = sorted(
     [
@@ -47,6 +48,20 @@ def table(page: Path, heading: str) -> dict[str, list[str]]:
         if line.startswith("|")
     ]
     return {row[0].strip("`"): row[1:] for row in rows[2:]}
+
+
+def named(heading: str) -> set[str]:
+    """The names in the first column of a table on the page about running."""
+    return {name for cell in table(RUNNING, heading) for name in re.findall(r"\w+", cell)}
+
+
+def test_every_runtime_attribute_that_is_read_stands_in_the_reference() -> None:
+    spellings = {name for names in runtime._SPELLINGS.values() for name in names}
+    assert named("Runtime attributes") == {*runtime._READERS, *spellings}
+
+
+def test_every_workflow_option_stands_in_the_reference() -> None:
+    assert named("Workflow options") == {*options._READERS, "hogGroup"}
 
 
 def test_every_error_stands_in_the_reference_with_its_exit_code_and_http_status() -> None:
