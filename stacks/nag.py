@@ -1,12 +1,12 @@
 """cdk-nag on this app: `cdk synth -c nag=true` runs AwsSolutions, accepting what has a reason.
 
-
 A wildcard of a policy is accepted by the Sid of its statement: the reason is about what that
 statement allows. One without a Sid that stands here stays a finding.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -31,15 +31,18 @@ WILDCARDS: Final[Mapping[str, str]] = {
     "MakeDefinitions": "definitions of this environment's prefix, made when a job needs them",
     "MakeVolumes": "by condition only encrypted ones that it claims for itself",
     "NothingThatHostsExecute": "a Deny, which cannot be too wide",
+    "OpenSessions": "by condition only hosts with the tag of this environment",
+    "OwnSessions": "ids of sessions begin with the name of whoever opened them",
     "PullImages": "workflows name images; it is reading only",
     "PullThroughCache": "repositories below the prefixes of the cache, made at a first pull",
     "Read": _OWN_DATA,
     "ReadJobLogs": _STREAMS,
+    "ReadLogs": _STREAMS,
     "RemoveDefinitions": "definitions of this environment's prefix",
     "RemoveObjects": "the two prefixes that workflows write",
     "Report": "Batch names its clusters and instances, when it makes them",
-    "ReportMeasures": _NO_RESOURCES + "; by condition only one namespace",
     "SayThatItIsReady": "the id at the end of its own stack's ARN is made by CloudFormation",
+    "SeeDashboard": "dashboards of this environment's prefix",
     "SeeVolumes": _NO_RESOURCES,
     "SeeWhoWaits": _NO_RESOURCES,
     "SessionManager": _NO_RESOURCES,
@@ -47,6 +50,7 @@ WILDCARDS: Final[Mapping[str, str]] = {
     "TagJobs": "what SubmitJob and RegisterJobDefinition tag, within this environment's prefix",
     "TagNewVolumes": "by condition only while a volume is made",
     "TagOnJoining": "by condition only while an instance joins",
+    "Watch": _NO_RESOURCES,
     "WatchJobs": _NO_RESOURCES,
     "Write": "the prefixes that workflows write",
     "WriteHostLogs": _STREAMS,
@@ -61,18 +65,8 @@ OTHERS: Final[tuple[tuple[str, str, str], ...]] = (
         "a group of one scales never; CloudFormation hears of its replacement, alarms of its loss",
     ),
     (
-        "storage/Root/AccessLogs",
-        "AwsSolutions-S1",
-        "it holds the access logs; logging itself would never end",
-    ),
-    (
-        "database/Workflows/Cluster",
-        "AwsSolutions-RDS11",
-        "the port is no secret: only the orchestrator's security group is let in",
-    ),
-    (
         "network/Endpoints/SecurityGroup",
-        "CdkNagValidationFailure",
+        "AwsSolutions-EC23",
         "its one rule names the VPC's own range, which is a reference",
     ),
 )
@@ -135,7 +129,7 @@ def _wildcards(statement: Mapping[str, Any]) -> Iterator[str]:
 def _flat(value: Any) -> str:
     """A value of a template as cdk-nag writes it in an id."""
     if isinstance(value, str):
-        return value
+        return re.sub(r"\$\{([^}]*)\}", r"<\1>", value)
     ((function, argument),) = value.items()
     if function == "Ref":
         return f"<{argument}>"

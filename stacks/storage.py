@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from constructs import Construct
 
-from stacks.constructs import environment_key, retention
+from stacks.constructs import environment_key, published, retention
 from stacks.constructs.environment_stack import EnvironmentStack
 from stacks.constructs.root_bucket import RootBucket
 from stacks.settings import Settings
@@ -30,3 +30,6 @@ class StorageStack(EnvironmentStack):
             key=self.key,
             removal_policy=retention.bucket(settings),
         )
+        if settings.storage.existing_bucket is not None:
+            # A stack needs a resource: one that says which bucket it is.
+            published.publish(self, settings.environment, "bucket", self.root.bucket.bucket_name)

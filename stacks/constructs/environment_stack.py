@@ -51,3 +51,12 @@ class EnvironmentStack(Stack):
                 reason="zones are a setting: synthesis looks nothing up in the account",
             )
         )
+        existing = settings.network.existing
+        if existing is not None and existing.look_up:
+            for rule in ("E1151", "E1154"):
+                Validations.of(self).acknowledge(
+                    Acknowledgment(
+                        id=f"CloudFormation-Validate::{rule}",
+                        reason="before CDK has looked the network up, its ids are made up",
+                    )
+                )

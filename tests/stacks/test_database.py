@@ -6,6 +6,8 @@ from typing import Any
 
 from aws_cdk.assertions import Template
 
+from tests.stacks.text import render
+
 
 def _cluster(template: Template) -> dict[str, Any]:
     (cluster,) = template.find_resources("AWS::RDS::DBCluster").values()
@@ -52,3 +54,54 @@ def test_the_instance_is_serverless_and_not_public(templates: Mapping[str, Templ
     (instance,) = templates["database"].find_resources("AWS::RDS::DBInstance").values()
     assert instance["Properties"]["DBInstanceClass"] == "db.serverless"
     assert instance["Properties"]["PubliclyAccessible"] is False
+
+
+def test_the_data_api_is_on_for_bootstrap_and_the_orchestrator_logs_in_by_iam(
+    templates: Mapping[str, Template],
+) -> None:
+    assert _cluster(templates["database"])["EnableHttpEndpoint"] is True
+    assert _cluster(templates["database"])["MasterUsername"] == "bootstrap"
+    statements = [
+        statement
+        for template in templates.values()
+        for policy in template.find_resources("AWS::IAM::Policy").values()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+    ]
+    (login,) = [s for s in statements if s["Action"] == "rds-db:connect"]
+    assert login["Effect"] == "Allow"
+    resource = render(login["Resource"])
+    assert resource.startswith("arn:aws:rds-db:us-east-1:111122223333:dbuser:<")
+    assert resource.endswith("/orchestrator")
+    assert "DBClusterResourceId" in resource
+    # Nobody reads the master's secret, and nobody has the Data API, but who runs bootstrap.
+    for statement in statements:
+        text = json.dumps(statement)
+        assert "MasterUserSecret" not in text
+        assert "rds-data:" not in text
+
+
+def test_the_log_forgets_and_is_there_before_any_instance_writes_it(
+    templates: Mapping[str, Template],
+) -> None:
+    database = templates["database"]
+    assert _cluster(database)["EnableCloudwatchLogsExports"] == ["postgresql"]
+    ((name, group),) = database.find_resources("AWS::Logs::LogGroup").items()
+    assert group["Properties"]["RetentionInDays"] == 30
+    for instance in database.find_resources("AWS::RDS::DBInstance").values():
+        assert name in instance["DependsOn"]
+
+
+def test_readers_scale_with_the_writer_and_production_never_sleeps(
+    synthesise: Callable[..., Mapping[str, Template]],
+) -> None:
+    database = synthesise(environment="prod")["database"]
+    cluster = _cluster(database)
+    assert cluster["ServerlessV2ScalingConfiguration"]["MinCapacity"] >= 0.5
+    assert cluster["DeletionProtection"] is True
+    assert cluster["BackupRetentionPeriod"] == 30
+    tiers = {
+        name: entry["Properties"]["PromotionTier"]
+        for name, entry in database.find_resources("AWS::RDS::DBInstance").items()
+    }
+    assert len(tiers) == 2
+    assert all(tier <= 1 for tier in tiers.values())

@@ -3,8 +3,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Match, Template
+
+from stacks.constructs.interface_endpoints import ENDPOINTS, InterfaceEndpoints
+from tests.stacks.test_matrix import EXISTING
 
 
 def test_s3_is_reached_through_the_free_gateway_endpoint(
@@ -62,12 +66,17 @@ def test_zones_come_from_the_settings_and_nothing_is_looked_up(
     assert {s["Properties"]["AvailabilityZone"] for s in subnets} == {"us-east-1a", "us-east-1b"}
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-def test_refused_traffic_is_logged_where_it_is_wanted(
-    synthesise: Callable[..., Mapping[str, Template]], wanted: bool
+@pytest.mark.parametrize(
+    ("wanted", "logged"), [("all", ["ALL"]), ("rejected", ["REJECT"]), ("none", [])]
+)
+def test_traffic_is_logged_as_the_settings_say(
+    synthesise: Callable[..., Mapping[str, Template]], wanted: str, logged: list[str]
 ) -> None:
     network = synthesise(**{"set.network.flow_logs": wanted})["network"]
-    network.resource_count_is("AWS::EC2::FlowLog", int(wanted))
+    found = network.find_resources("AWS::EC2::FlowLog").values()
+    assert [entry["Properties"]["TrafficType"] for entry in found] == logged
+    for group in network.find_resources("AWS::Logs::LogGroup").values():
+        assert group["Properties"]["RetentionInDays"] == 30
 
 
 def test_nobody_is_let_in_from_the_internet(
@@ -81,8 +90,117 @@ def test_nobody_is_let_in_from_the_internet(
         if kind == "AWS::EC2::SecurityGroupIngress":
             rules.append((name, properties))
     # The one rule there is: the orchestrator's host to the database.
-    assert [name for name, _ in rules] == ["OrchestratorToDatabaseC4D9BF8B"]
-    for _, rule in rules:
-        assert "CidrIp" not in rule
-        assert "CidrIpv6" not in rule
-        assert (rule["IpProtocol"], rule["FromPort"], rule["ToPort"]) == ("tcp", 5432, 5432)
+    ((_, rule),) = rules
+    assert "CidrIp" not in rule
+    assert "CidrIpv6" not in rule
+    assert (rule["IpProtocol"], rule["FromPort"], rule["ToPort"]) == ("tcp", 5432, 5432)
+
+
+def test_sizes_are_chosen_and_the_widest_subnets_come_first(
+    synthesise: Callable[..., Mapping[str, Template]],
+) -> None:
+    made = synthesise(
+        **{
+            "set.network.cidr": "10.9.0.0/22",
+            "set.network.host_prefix_length": 24,
+            "set.network.public_prefix_length": 27,
+            "set.network.database_prefix_length": 28,
+        }
+    )
+    subnets = made["network"].find_resources("AWS::EC2::Subnet")
+    assert sorted(s["Properties"]["CidrBlock"] for s in subnets.values()) == [
+        "10.9.0.0/24",
+        "10.9.1.0/24",
+        "10.9.2.0/27",
+        "10.9.2.32/27",
+        "10.9.2.64/28",
+        "10.9.2.80/28",
+    ]
+
+
+def test_without_internet_there_is_an_endpoint_for_each_service_that_hosts_may_call(
+    synthesise: Callable[..., Mapping[str, Template]],
+) -> None:
+    made = synthesise(**{"set.network.egress": "endpoints"})
+    network = made["network"]
+    for kind in ("AWS::EC2::NatGateway", "AWS::EC2::InternetGateway", "AWS::EC2::EIP"):
+        network.resource_count_is(kind, 0)
+    interfaces = {
+        entry["Properties"]["ServiceName"].removeprefix("com.amazonaws.us-east-1."): entry
+        for entry in network.find_resources("AWS::EC2::VPCEndpoint").values()
+        if entry["Properties"]["VpcEndpointType"] == "Interface"
+    }
+    assert {"batch", "ecr.api", "ecr.dkr", "ecs", "ecs-agent", "ecs-telemetry", "ec2"} <= set(
+        interfaces
+    )
+    assert {"logs", "sqs", "ssm", "ssmmessages", "cloudformation"} <= set(interfaces)
+    called = set()
+    for template in made.values():
+        for policy in template.find_resources("AWS::IAM::Policy").values():
+            for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
+                actions = statement["Action"]
+                for action in actions if isinstance(actions, list) else [actions]:
+                    called.add(action.partition(":")[0])
+    expected = {
+        endpoint.short_name for service in called - {"s3"} for endpoint in ENDPOINTS[service]
+    }
+    assert interfaces.keys() == expected
+    for entry in interfaces.values():
+        assert entry["Properties"]["PrivateDnsEnabled"] is True
+        assert len(entry["Properties"]["SubnetIds"]) == 2
+    (group,) = [
+        g["Properties"]
+        for n, g in network.find_resources("AWS::EC2::SecurityGroup").items()
+        if n.startswith("Endpoints")
+    ]
+    (rule,) = group["SecurityGroupIngress"]
+    assert rule["CidrIp"] == {"Fn::GetAtt": ["Vpc8378EB38", "CidrBlock"]}
+    assert (rule["FromPort"], rule["ToPort"]) == (443, 443)
+
+
+def test_a_service_without_a_known_endpoint_is_an_error_not_a_job_that_hangs(
+    synthesise: Callable[..., Mapping[str, Template]],
+) -> None:
+    app = cdk.App()
+    stack = cdk.Stack(app, "s", env=cdk.Environment(account="123456789012", region="us-east-1"))
+    vpc = cdk.aws_ec2.Vpc.from_vpc_attributes(
+        stack, "v", vpc_id="vpc-0a1b2c3d", availability_zones=["us-east-1a"]
+    )
+    with pytest.raises(LookupError, match="teleport"):
+        InterfaceEndpoints(
+            stack,
+            "e",
+            vpc=vpc,
+            cidr="10.0.0.0/16",
+            subnet_ids=[],
+            services=frozenset({"s3", "teleport"}),
+        )
+
+
+def test_an_existing_network_is_used_as_the_settings_describe_it(
+    synthesise: Callable[..., Mapping[str, Template]],
+) -> None:
+    made = synthesise(**{"set.network.egress": "existing", "set.network.existing": EXISTING})
+    network = made["network"]
+    for kind in ("AWS::EC2::VPC", "AWS::EC2::Subnet", "AWS::EC2::Route"):
+        network.resource_count_is(kind, 0)
+    network.has_resource_properties(
+        "AWS::EC2::VPCEndpoint",
+        {
+            "VpcEndpointType": "Gateway",
+            "VpcId": "vpc-0a1b2c3d",
+            "RouteTableIds": ["rtb-0a1b2c3d"],
+        },
+    )
+    for entry in made["compute"].find_resources("AWS::Batch::ComputeEnvironment").values():
+        assert entry["Properties"]["ComputeResources"]["Subnets"] == ["subnet-0a1b2c3d"]
+    made["database"].has_resource_properties(
+        "AWS::RDS::DBSubnetGroup", {"SubnetIds": ["subnet-0a1b2c3e", "subnet-0a1b2c3f"]}
+    )
+    theirs = synthesise(
+        **{
+            "set.network.egress": "existing",
+            "set.network.existing": EXISTING | {"s3_endpoint": "existing", "route_tables": []},
+        }
+    )
+    theirs["network"].resource_count_is("AWS::EC2::VPCEndpoint", 0)

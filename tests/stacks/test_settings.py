@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from orchestrator import errors
-from stacks.settings import ROOT, Settings, from_context
+from stacks.settings import ROOT, Settings, check, from_context, places
 
 MINIMAL = 'account = "123456789012"\nregion = "eu-central-1"\n'
 
@@ -165,33 +166,172 @@ def test_context_of_cdk_itself_is_left_alone(tmp_path: Path) -> None:
     assert from_context(context, tmp_path).environment == "dev"
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("[storage]\nroot_prefix = 'a'\nscratch_prefix = 'a/b'", "must not lie in each other"),
-        ("[storage]\nroot_prefix = 'a/b'\nscratch_prefix = 'a'", "must not lie in each other"),
-        ("[storage]\nroot_prefix = '/a'", "storage.root_prefix"),
-        ("[storage]\nscratch_expiry_days = 1", "storage.scratch_expiry_days"),
-        ("[database]\nmin_acu = 8\nmax_acu = 2", "database.min_acu: 8 must not be above max_acu 2"),
-        ("[compute]\ninstance_types = ['m6i', 'm7g']", "all of one architecture"),
-        ("[compute]\ninstance_types = []", "at least one type"),
-        ("[compute]\ninstance_types = ['m6i.3xlarge', 'q9']", "unknown m6i.3xlarge, q9"),
-        ("[compute]\nspot_max_vcpus = 0", "compute.default_queue: is 'spot', which has 0 vCPUs"),
-        ("[network]\nzones = ['a']", "2 to 6 different zones"),
-        ("[network]\nzones = ['a', 'a']", "2 to 6 different zones"),
-        ("[network]\ncidr = '10.0.0.0/28'", "between /16 and /24"),
-        ("[network]\ncidr = '10.0.0.1/16'", "has host bits set"),
-        ("[worker]\ntools_path = 'opt/tools'", "worker.tools_path"),
-        ("[worker]\ntools_path = '/opt/../etc'", "must not contain . or .."),
-        ("[worker]\nscratch_path = '/a:b'", "worker.scratch_path"),
-        ("[worker]\nscratch_path = '/a$(reboot)'", "worker.scratch_path"),
-        ("[host]\ninstance_type = 'mainframe'", "host.instance_type"),
-    ],
+SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret"
+VPC = "[network]\negress = 'existing'\n[network.existing]\nvpc_id = 'vpc-0a1b2c3d'\n"
+SUBNETS = (
+    "host_subnets = ['subnet-0a1b2c3d']\n"
+    "database_subnets = ['subnet-0a1b2c3e', 'subnet-0a1b2c3f']\n"
 )
-def test_a_value_that_cannot_work_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+BAD = [
+    ("production = true\nretention = 'destroy'\n[database]\nmin_acu = 1", "must keep its data"),
+    ("log_retention_days = 31", "log_retention_days: must be 1, 3, 5"),
+    ("[tags]\n'aws:x' = 'y'", "'aws:x' cannot be the name of a tag"),
+    ("[tags]\n'orchestrator:x' = 'y'", "cannot be the name of a tag"),
+    ("[storage]\nroot_prefix = 'a'\nscratch_prefix = 'a/b'", "must not lie in each other"),
+    ("[storage]\nroot_prefix = 'a/b'\nscratch_prefix = 'a'", "must not lie in each other"),
+    ("[storage]\nroot_prefix = '/a'", "storage.root_prefix: must be a prefix of keys"),
+    ("[storage]\nscratch_expiry_days = 1", "must be greater than or equal to 8"),
+    ("[storage]\nexisting_bucket = 's3://b/x'", "must be the name of a bucket, not an URL"),
+    ("[storage]\nread_buckets = ['abc', 'abc']", "must not name anything twice"),
+    ("[storage]\nexisting_bucket = 'abc'\nversioning = true", "versioning: has no effect"),
+    ("[encryption]\nkms_key = 'alias/mine'", "the ARN of a KMS key (not an alias)"),
+    (
+        "[encryption]\nkms_key = 'arn:aws:kms:eu-west-1:123456789012:key/"
+        "01234567-89ab-cdef-0123-456789abcdef'",
+        "is in eu-west-1, this environment is in eu-central-1",
+    ),
+    ("[database]\nmin_acu = 8\nmax_acu = 2", "database.min_acu: 8 must not be above max_acu 2"),
+    ("[database]\nmin_acu = 0.3", "must be a multiple of 0.5"),
+    ("[database]\nengine_version = '15.4'", "15.4 cannot pause, and min_acu is 0"),
+    ("[database]\nengine_version = '9.6'", "must be a version of Aurora PostgreSQL"),
+    ("[database]\nuser = 'rdsadmin'", "must be a user of PostgreSQL"),
+    ("[database]\nuser = 'bootstrap'", "is the master's name"),
+    ("production = true\n[database]\nmin_acu = 0", "lets the database of a production"),
+    ("production = true\n[database]\nmin_acu = 1\nlogin = 'secret'", "as the master"),
+    ("[compute]\ninstance_types = ['m6i', 'm7g']", "all of one architecture"),
+    ("[compute]\ninstance_types = []", "at least one type"),
+    ("[compute]\ninstance_types = ['m6i.3xlarge', 'q9']", "unknown m6i.3xlarge, q9"),
+    ("[compute]\nspot_max_vcpus = 0", "compute.default_queue: is 'spot', which has 0 vCPUs"),
+    ("[compute]\ndefault_queue = 'priority'", "is 'priority', which has 0 vCPUs"),
+    ("[compute]\non_demand_max_vcpus = 0\nspot_falls_back = true", "spot_falls_back: needs"),
+    ("[compute]\nwarm_minutes = 5", "must be 0 or 20 to 10080"),
+    ("[compute]\nupdate_drain_minutes = 9000", "less than or equal to 7200"),
+    ("[compute.gpu]\ninstance_types = ['g5']", "has 0 vCPUs: nothing would be built"),
+    ("[compute.gpu]\ninstance_types = ['m6i']\nspot_max_vcpus = 8", "m6i: no GPU"),
+    ("[compute.arm64]\ninstance_types = ['m6i']\nspot_max_vcpus = 8", "must be Graviton types"),
+    ("[compute.images]\nx86_64 = '/aws/service/x/latest/image_id'", "moves by itself"),
+    ("[compute.images]\narm64 = 'ami-1'", "must be the id of an AMI"),
+    ("[compute.fair_share.weights]\n'a-b' = 1.0", "must be a share identifier"),
+    ("[network]\nzones = ['a']", "2 to 6 different zones"),
+    ("[network]\nzones = ['a', 'a']", "2 to 6 different zones"),
+    ("[network]\ncidr = '10.0.0.0/28'", "between /16 and /24"),
+    ("[network]\ncidr = '10.0.0.1/16'", "has host bits set"),
+    ("[network]\ncidr = '10.0.0.0/22'", "has 1024 addresses; the subnets of 2 zones need 8736"),
+    ("[network]\negress = 'existing'", "is for a VPC that is there"),
+    ("[network.existing]\nvpc_id = 'vpc-0a1b2c3d'\nlook_up = true", "would change the routes"),
+    (VPC + SUBNETS, "network.existing.route_tables: must name those of host_subnets"),
+    (VPC + "look_up = true\n[host]\nmode = 'public'", "no public subnet of ours"),
+    ("[network]\negress = 'public'\n[host]\nmode = 'private'", "has no private subnet"),
+    ("[worker]\ntools_path = 'opt/tools'", "must be an absolute path"),
+    ("[worker]\ntools_path = '/opt/../etc'", "must not contain . or .."),
+    ("[worker]\ntools_path = '/mnt/scratch/tools'", "must not lie in each other: jobs write"),
+    ("[worker]\nscratch_path = '/a:b'", "must be an absolute path"),
+    ("[worker]\nscratch_path = '/a$(reboot)'", "must be an absolute path"),
+    ("[worker]\ndata_volume_mib_per_second = 1000", "at most 750 with 3000 IOPS"),
+    ("[worker]\ndata_volume_gib = 20\ndata_volume_iops = 16000", "at most 10000 for 20 GiB"),
+    ("[host]\ninstance_type = 'mainframe'", "must be an instance type"),
+    ("[registries.job_secrets]\n'https://x.org' = '" + SECRET + ":a-b1'", "host of a registry"),
+    (
+        "[network]\negress = 'endpoints'\n[registries]\nhost_secret = '" + SECRET + ":a-b1'",
+        "endpoints reach ECR and no other registry",
+    ),
+    (
+        "[[registries.pull_through]]\nregistry = 'docker.io'\nprefix = 'hub'",
+        "ECR asks for credentials to cache docker.io",
+    ),
+    (
+        "[[registries.pull_through]]\nregistry = 'example.org'\nprefix = 'ex'",
+        "no pull-through cache for example.org",
+    ),
+    (
+        "[[registries.pull_through]]\nregistry = 'docker.io'\nprefix = 'hub'\n"
+        "secret = '" + SECRET + ":hub-a1b2c3'",
+        "must begin with ecr-pullthroughcache/",
+    ),
+    (
+        "[[registries.pull_through]]\nregistry = 'quay.io'\nprefix = 'q1'\n"
+        "[[registries.pull_through]]\nregistry = 'quay.io'\nprefix = 'q2'",
+        "'quay.io' is there twice",
+    ),
+    ("[monitoring]\nemails = ['nobody']", "must be an e-mail address"),
+    ("[monitoring]\nmonthly_budget_usd = 5", "a budget needs somebody to tell"),
+    ("[identity]\npath = 'teams'", "begins and ends with a slash"),
+    ("[identity]\npermissions_boundary = 'boundary'", "must be the ARN of a managed policy"),
+    ("[identity]\njob_roles = ['arn:aws:iam::999999999999:role/x']", "only those of its own"),
+    ("[identity]\njob_roles = ['arn:aws-cn:iam::123456789012:role/x']", "is of partition"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), BAD)
+def test_a_value_that_cannot_work_gets_one_clear_finding_with_its_line(
+    tmp_path: Path, text: str, expected: str
+) -> None:
     _write(tmp_path, MINIMAL + text)
     (finding,) = _findings(tmp_path)
     assert expected in finding
+    assert re.match(r"environments/dev\.toml:\d+: ", finding)
+
+
+def test_what_is_likely_not_meant_is_a_warning_and_synthesis_goes_on(tmp_path: Path) -> None:
+    _write(
+        tmp_path,
+        MINIMAL + "production = true\n[database]\nmin_acu = 0.5\nbackup_days = 1\n"
+        "[compute]\nfuse_mount = true\nimages.gpu = 'ami-0a1b2c3d'\n"
+        f"[registries]\nhost_secret = '{SECRET}:a-b1c2d3'\n",
+    )
+    report = check({}, tmp_path)
+    assert report.settings is not None
+    warnings = "\n".join(map(str, report.warnings))
+    for expected in ("backup_days", "fuse_mount", "host_secret", "emails"):
+        assert expected in warnings
+    (note,) = report.notes
+    assert str(note) == "environments/dev.toml:9: compute.images.gpu: no pool uses it"
+
+
+def test_rules_are_heard_beside_what_is_wrong_elsewhere_but_not_about_what_is_broken(
+    tmp_path: Path,
+) -> None:
+    _write(
+        tmp_path,
+        MINIMAL + "[database]\nmin_acu = 'many'\nmax_acu = 1\n"
+        "[compute]\ndefault_queue = 'priority'\n"
+        "[[registries.pull_through]]\nregistry = 'docker.io'\nprefix = 'hub'\nsecrets = 'x'\n",
+    )
+    found = "\n".join(_findings(tmp_path))
+    assert "database.min_acu: must be a valid number" in found
+    assert "above max_acu" not in found
+    assert "which has 0 vCPUs" in found
+    assert "did you mean 'secret'?" in found
+    assert "asks for credentials" not in found  # it is misspelt, and said so
+
+
+def test_an_override_is_the_place_of_what_it_breaks(tmp_path: Path) -> None:
+    _write(tmp_path, MINIMAL)
+    (finding,) = _findings(tmp_path, **{"set.worker.tools_path": "/mnt/scratch/t"})
+    assert finding.startswith("-c set.worker.tools_path: worker.tools_path: ")
+
+
+def test_a_key_of_another_section_is_suggested_by_its_name(tmp_path: Path) -> None:
+    _write(tmp_path, MINIMAL + "[storage]\nmin_acu = 1\n")
+    (finding,) = _findings(tmp_path)
+    assert "did you mean 'database.min_acu'?" in finding
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "line"),
+    [
+        ("a = 1\n# c\n\n[b]\nc = [\n 1,\n 2]\nd = 3", ("b", "d"), 8),
+        ("a.b.c = 1", ("a", "b"), 1),
+        ('x = """\n[y]\nz = 1\n"""\nz = 2', ("z",), 5),
+        ("[[a.b]]\nc = 1\n[[a.b]]\nc = 2\n[a.b.d]\ne = 1", ("a", "b", 1, "c"), 4),
+        ("[[a.b]]\nc = 1\n[[a.b]]\nc = 2\n[a.b.d]\ne = 1", ("a", "b", 1, "d", "e"), 6),
+        ('"q.r" = { s = 1, t = { u = 2 } }', ("q.r", "t", "u"), 1),
+        ("[a]\nb = 1", ("a", "missing"), 1),
+        ("[a]\nb = 1", ("other",), None),
+    ],
+)
+def test_lines_of_keys(text: str, path: tuple[str | int, ...], line: int | None) -> None:
+    assert places.nearest(places.lines(text), path) == line
 
 
 def test_all_sections_are_optional_and_all_keys_documented_by_type() -> None:

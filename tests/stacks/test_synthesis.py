@@ -73,8 +73,8 @@ def test_no_exported_value_belongs_to_the_replaceable_compute_stack(
 def test_every_resource_that_can_be_is_tagged_with_its_environment(
     templates: Mapping[str, Template],
 ) -> None:
-    (bucket,) = templates["storage"].find_resources("AWS::S3::Bucket").values()
-    assert {"Key": "orchestrator:environment", "Value": "dev"} in bucket["Properties"]["Tags"]
+    for bucket in templates["storage"].find_resources("AWS::S3::Bucket").values():
+        assert {"Key": "orchestrator:environment", "Value": "dev"} in bucket["Properties"]["Tags"]
 
 
 def test_no_template_needs_a_custom_resource_or_a_function(
@@ -82,23 +82,6 @@ def test_no_template_needs_a_custom_resource_or_a_function(
 ) -> None:
     for _, name, kind, _ in resources:
         assert not kind.startswith(("Custom::", "AWS::CloudFormation::", "AWS::Lambda::")), name
-
-
-def test_the_linter_of_templates_finds_no_error(
-    synthesise: Callable[..., Mapping[str, Template]], tmp_path: Path
-) -> None:
-    synthesise(tmp_path / "out")
-    linted = subprocess.run(
-        [
-            str(Path(sys.executable).parent / "cfn-lint"),
-            *("--non-zero-exit-code", "error"),
-            *(str(p) for p in sorted((tmp_path / "out").glob("*.template.json"))),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert linted.returncode == 0, linted.stdout
 
 
 def test_the_app_builds_the_environment_that_the_context_chooses(
