@@ -243,3 +243,26 @@ def test_places_go_to_the_small_workflow_first(world: World) -> None:
     backend.finish(first.handle.id, 0, succeed(first, 0))
     eventually(lambda: len(backend.submissions) == 2)
     assert backend.submissions[1].jobs[0].attempt.root_workflow_id == small
+
+
+def test_an_abort_withdraws_what_waits_to_be_submitted(world: World) -> None:
+    """However long the backend takes for each: nothing new begins, and it ends in seconds."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly(submission: Submission) -> None:
+        begun.set()
+        assert go_on.wait(30)
+
+    backend = FakeBackend(succeed, before_submit=slowly)
+    backend.max_array_size = 1
+    root_id = world.submit(MANY)
+    engine = world.engine(backend, workers=1)  # two submit at the same time
+    world.adopt(engine, root_id)
+    assert begun.wait(20)
+    world.store.put_command(root_id, "abort")
+    eventually(lambda: (p := engine.progress(root_id)) and p.state is WorkflowState.ABORTING)
+    go_on.set()
+    record = engine.wait(root_id, timeout=20)
+    assert record is not None
+    assert record.state is WorkflowState.ABORTED
+    assert len(backend.submissions) == 2

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator import errors
 from orchestrator.backends.fake import manifest
-from orchestrator.engine.actions import Cancel, Find, Revoke, Submit
+from orchestrator.engine.actions import Cancel, Find, Revoke, Submit, Withdraw
 from orchestrator.model.failures import Failure, FailureCode
 from orchestrator.model.states import AttemptState, CallState, SubmissionState, WorkflowState
 from orchestrator.wdl.graph import Graph
@@ -178,3 +178,38 @@ def test_a_workflow_that_can_only_fail_says_so_while_it_runs() -> None:
     world.turn()
     assert world.state() is WorkflowState.RUNNING
     assert "it broke" in world.failures
+
+
+def test_few_submissions_are_under_way_however_many_wait() -> None:
+    """After a crash each of them has to be looked up."""
+    world = Stepped(WIDE, {"w.n": 500})
+    world.backend.max_array_size = 1
+    effects = world.turn()
+    assert len(of(Submit, effects)) == 64
+    assert len(world.journal.submissions) == 64
+    done = 0
+    while effects:
+        submitted = world.submitted(effects)
+        done += len(submitted)
+        effects = world.turn()
+        assert len(of(Submit, effects)) <= 64
+        for submission in submitted:
+            world.finish(submission, 0, manifest(submission.handle.id, submission.jobs[0]))
+    assert done == 500
+    world.turn()
+    assert world.state() is WorkflowState.SUCCEEDED
+
+
+def test_what_waits_behind_others_never_begins_after_an_abort() -> None:
+    world = Stepped(WIDE, {"w.n": 500})
+    world.backend.max_array_size = 1
+    first = of(Submit, world.turn())
+    world.run.abort()
+    withdrawn = of(Withdraw, world.turn())
+    assert {w.submission_id for w in withdrawn} == {s.submission.handle.id for s in first}
+    for effect in first:
+        world.run.submit_failed(effect.submission.handle.id, errors.TryLater("withdrawn"))
+    for effect in of(Revoke, world.turn()):
+        world.run.revoked(effect.handle.id)
+    assert not of(Submit, [*world.turn(), *world.turn()])
+    assert world.state() is WorkflowState.ABORTED
