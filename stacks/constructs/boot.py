@@ -26,7 +26,8 @@ BOOTHOOK, SCRIPT, CONFIG = "text/cloud-boothook", "text/x-shellscript", "text/cl
 
 def script(stack: Stack, variables: Mapping[str, str], *names: str) -> str:
     """One bash script: `variables`, quoted, then the committed scripts of these names."""
-    known = {"ASSET_REGION": stack.region, "ASSET_DOMAIN": stack.url_suffix, **variables}
+    where = {"ASSET_REGION": stack.region, "ASSET_DOMAIN": stack.url_suffix}
+    known = {**(where if "fetch.sh" in names else {}), **variables}
     lines = [f"{name}={shlex.quote(value)}" for name, value in known.items()]
     return "\n".join(["#!/bin/bash", *lines, _without_comments(assets.script(*names)), ""])
 

@@ -4,7 +4,7 @@
 
 set -euo pipefail
 
-install -d -m 755 "$TOOLS_PATH"
+install -d -m 755 "$TOOLS_PATH" /var/lib/orchestrator
 while read -r name bucket key sha256; do
   fetch "$bucket" "$key" "$sha256" "$TOOLS_PATH/$name"
   chmod 755 "$TOOLS_PATH/$name"
