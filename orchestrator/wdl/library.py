@@ -161,6 +161,15 @@ class Library(StdLib.Base):
         except ValueError as error:
             raise ValueError(f"{self.scope.shown(path)}: {error}") from None
 
+    def fitted(self, node: Any, name: str, value: Any, type_: Any) -> Any:
+        """The value as one of a type. A null where none may be is an error: miniwdl makes empty
+        text of it, with which commands would run."""
+        if isinstance(value, Value.Null) and not type_.optional and not isinstance(type_, Type.Any):
+            raise WdlError.EvalError(
+                node, f"{name} is null, but has to be {type_}: select_first() gives it a default"
+            )
+        return value.coerce(type_)
+
     def checked(self, declaration: Any, value: Any) -> Any:
         """The value of a declaration, unless it has grown beyond bounds."""
         try:
@@ -474,7 +483,7 @@ def _bound_growth(functions: Library) -> None:
         def guarded(expr: Any, arguments: list[Any]) -> Any:
             try:
                 measure(arguments)
-            except bounds.TooLarge as error:
+            except ValueError as error:
                 raise WdlError.EvalError(expr, str(error)) from None
             return call(expr, arguments)
 
@@ -499,8 +508,22 @@ def _bound_growth(functions: Library) -> None:
         guard("suffix", lambda a: affixed("suffix", len(a[0].coerce(Type.String()).value), a[1]))
         guard("quote", lambda a: affixed("quote", 2, a[0]))
         guard("squote", lambda a: affixed("squote", 2, a[0]))
-    for add in ("_add", "_interpolation_add"):
-        guard(add, lambda a: bounds.characters("+", text_length(a)))
+
+    def no_null(arguments: list[Any]) -> None:
+        if any(isinstance(argument, Value.Null) for argument in arguments):
+            raise ValueError(
+                "an operand is null: select_first() gives it a default, and inside a placeholder "
+                "(~{...}) text that is added to null vanishes"
+            )
+
+    def no_null_text(arguments: list[Any]) -> None:
+        no_null(arguments)
+        bounds.characters("+", text_length(arguments))
+
+    guard("_add", no_null_text)
+    guard("_interpolation_add", lambda a: bounds.characters("+", text_length(a)))
+    for operator in ("_sub", "_mul", "_div", "_lt", "_lte", "_gt", "_gte"):
+        guard(operator, no_null)
     if hasattr(functions, "_pow"):
         guard("_pow", _bounded_power)
 

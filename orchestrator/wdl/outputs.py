@@ -65,12 +65,15 @@ def plan(attempt: Attempt, facts: Facts, functions: Library) -> OutputPlan:
     everything = False
     for decl in attempt.declarations:
         try:
-            value = decl.expr.eval(env, functions).coerce(decl.type)
+            value = decl.expr.eval(env, functions)
+            value = functions.fitted(decl.expr, decl.name, value, decl.type)
             _plan_paths(scope, value)
             env.values[decl.name] = value
         except Exception as error:
             known = diagnostics.behind(error, (NeedFacts, errors.OrchestratorError))
             if known is not None:
+                if isinstance(known, errors.OrchestratorError) and known.place is None:
+                    known.place = diagnostics.place(decl.pos)
                 raise known from None
             if not _readable(decl.expr, env, functions):
                 everything = True
@@ -169,7 +172,7 @@ def result(
 
 
 def _result_of(decl: Any, scope: ResultScope, env: Any, functions: Library) -> Any:
-    value = decl.expr.eval(env, functions).coerce(decl.type)
+    value = functions.fitted(decl.expr, decl.name, decl.expr.eval(env, functions), decl.type)
     missing: list[str] = []
 
     def existing(path: Any) -> str | None:

@@ -291,7 +291,8 @@ class _Preparation:
     def _declared(self, decl: Any) -> Any:
         if decl.expr is None:
             return Value.Null()
-        value = decl.expr.eval(self._env, self._library).coerce(decl.type)
+        value = decl.expr.eval(self._env, self._library)
+        value = self._library.fitted(decl.expr, decl.name, value, decl.type)
         value = miniwdl_private.rewrite_paths(value, lambda path: self._placed(path, decl))
         return self._library.checked(decl, value.coerce(decl.type))
 

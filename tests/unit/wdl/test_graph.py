@@ -421,7 +421,7 @@ def test_calls_that_were_ready_before_an_error_are_not_lost() -> None:
 
 def test_a_null_file_in_a_declaration_that_needs_one_is_an_error_in_words() -> None:
     graph = start(load("version 1.0\nworkflow w { input { File? f } File g = f }\n"))
-    with pytest.raises(errors.EvaluationFailed, match="null where a file is needed"):
+    with pytest.raises(errors.EvaluationFailed, match="g is null, but has to be File"):
         graph.advance()
 
 

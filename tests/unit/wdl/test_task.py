@@ -307,3 +307,41 @@ def test_draft_2_tasks_declare_inputs_anywhere() -> None:
     prepared = prepare(graph.task(call))
     assert prepared.script.split() == ["echo", "x.txt", "/w/a1/inputs/0/x.txt"]
     assert prepared.result(manifest(stdout="hi\n"), Facts()) == {"o": "hi"}
+
+
+@pytest.mark.parametrize(
+    ("expression", "type_"),
+    [("'--name ' + s", "String"), ("s", "String"), ("n + 1", "Int"), ("n < 1", "Boolean")],
+)
+def test_null_is_never_taken_for_empty_text_outside_placeholders(
+    expression: str, type_: str
+) -> None:
+    """miniwdl would run the command with half an argument."""
+    call = task(
+        f"task t {{ input {{ String? s  Int? n }} {type_} x = {expression} command <<< ~{{x}} >>> }}"
+    )
+    with pytest.raises(errors.EvaluationFailed, match="is null") as raised:
+        prepare(call)
+    assert raised.value.place is not None
+
+
+def test_optional_values_in_placeholders_vanish_where_they_are_null() -> None:
+    source = """task t {
+      input { String? s  Int? n  Array[String]? a  File? f  Boolean? b }
+      command <<<[~{s}|~{"-n " + n}|~{default="x" s}|~{sep="," a}|~{f}|~{true="T" false="F" b}]>>>
+    }"""
+    assert prepare(task(source)).script == "[||x|||]"
+    given = {"s": "S", "n": 3, "a": ["p", "q"], "f": "s3://in/f", "b": True}
+    assert prepare(task(source, given)).script == "[S|-n 3|S|p,q|/w/a1/inputs/0/f|T]"
+
+
+def test_commands_written_on_windows_run_on_linux() -> None:
+    call = task("task t {\r\n  command <<<\r\n    echo a\r\n    echo b\r\n  >>>\r\n}")
+    assert prepare(call).script == "\necho a\necho b\n"
+
+
+def test_an_output_path_that_leaves_the_directory_has_its_place() -> None:
+    call = task('task t { command <<< x >>>\n  output { File f = "../../up" } }')
+    with pytest.raises(errors.EvaluationFailed, match="leaves the directory") as raised:
+        prepare(call)
+    assert str(raised.value.place) == "main.wdl:3:12"
