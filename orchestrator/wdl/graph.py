@@ -27,7 +27,7 @@ from orchestrator.wdl.document import Document
 from orchestrator.wdl.facts import Facts, Want
 from orchestrator.wdl.inputs import Inputs
 from orchestrator.wdl.library import Library, Scope
-from orchestrator.wdl.miniwdl_private import IndexedStateMachine
+from orchestrator.wdl.miniwdl_state_machine import IndexedStateMachine
 from orchestrator.wdl.task import TaskCall
 
 
