@@ -7,9 +7,9 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import boto3
 import typer
@@ -21,7 +21,7 @@ from orchestrator.local_aws import process
 from orchestrator.local_aws.process import JobRunner
 from stacks import settings as stack_settings
 from stacks.assets import fetch
-from stacks.lifecycle import children, database_login, images, local, lock
+from stacks.lifecycle import children, database_login, images, local, lock, removal
 from stacks.lifecycle.cdk import Cdk
 from stacks.settings import ROOT
 
@@ -192,9 +192,11 @@ def _bootstrap_aws(
     state = ROOT / ".orchestrator" / f"deploy-{environment}"
     cdk = Cdk(state, {"environment": environment}, variables, lambda text: say("", text), held)
     if destroy:
-        _confirm(yes, f"Delete the stacks of {environment!r} in account {chosen.account}?")
+        data = "" if chosen.retention == "keep" else " with all data in its bucket and database"
+        _confirm(yes, f"Delete the stacks of {environment!r} in account {chosen.account}{data}?")
         say("destroy", f"stacks of {environment}; retention is {chosen.retention!r}")
-        cdk.destroy()
+        make: Callable[[str], Any] = session.client  # type: ignore[assignment]
+        removal.destroy(cdk, chosen, make, lambda text: say("", text))
         path.unlink(missing_ok=True)
         return
     say("assets", "static tools for hosts and jobs, pinned by hash")

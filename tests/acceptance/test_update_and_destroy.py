@@ -1,0 +1,272 @@
+"""Environments with all that stacks can build: deployed, changed and destroyed by the real `cdk`.
+
+The resources are asked of their services: a stack's status says nothing of what is there.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from orchestrator import deployment, errors
+from orchestrator.local_aws import process
+from stacks import settings as stack_settings
+from stacks.assets import fetch
+from stacks.lifecycle import images, removal
+from stacks.lifecycle.cdk import Cdk
+
+from . import inventory
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("update-and-destroy"),
+    pytest.mark.timeout(600),
+]
+
+FULL = Path(__file__).with_name("full.toml")
+
+
+@dataclass
+class Account:
+    """An AWS on this machine that is ready for CDK, and environments in it by their settings."""
+
+    state: Path
+    aws: process.LocalAws
+    lock: int
+    pinned: frozenset[str] = field(default_factory=frozenset)
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,  # type: ignore[call-overload]
+            endpoint_url=self.aws.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+        )
+
+    def inventory(self) -> frozenset[str]:
+        return inventory.take(self.client)
+
+    def cdk(self, context: dict[str, str]) -> Cdk:
+        variables = {"CDK_VALIDATION": "false", "HOME": str(self.state)}
+        return Cdk(
+            self.state, context, self.aws.environment() | variables, lambda _: None, self.lock
+        )
+
+    def deploy(self, context: dict[str, str]) -> deployment.Deployment:
+        """Deploy these settings; the contract that is published then."""
+        chosen = stack_settings.from_context(context)
+        fetch.fetch_for(chosen, lambda _: None)
+        ssm = self.client("ssm")
+        before = self.inventory()
+        images.pin(ssm, chosen)  # bootstrap's, not the stacks': they stay
+        self.pinned |= self.inventory() - before
+        self.cdk(context).deploy()
+        return deployment.read(ssm, chosen.environment)
+
+    def destroy(self, context: dict[str, str]) -> None:
+        """As `orchestrator bootstrap --destroy` does it."""
+        chosen = stack_settings.from_context(context)
+        removal.destroy(self.cdk(context), chosen, self.client, lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    state = tmp_path_factory.mktemp("account")
+    aws = process.start(state, jobs="process")
+    lock = os.open(state / "deploying", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+    made = Account(state, aws, lock)
+    try:
+        made.cdk(context_of(FULL)).bootstrap(process.ACCOUNT, process.REGION)
+        yield made
+    finally:
+        os.close(lock)
+        process.stop(state, destroy=True)
+
+
+def context_of(path: Path, changes: Mapping[str, str] | None = None) -> dict[str, str]:
+    return {"settings": str(path)} | {f"set.{key}": text for key, text in (changes or {}).items()}
+
+
+def kinds(found: frozenset[str]) -> set[str]:
+    return {one.partition(":")[0] for one in found}
+
+
+def test_a_full_environment_is_built_changed_and_gone_again(account: Account) -> None:
+    empty = account.inventory()
+    built = context_of(FULL)
+    first = account.deploy(built)
+    full = account.inventory() - empty - account.pinned
+    # Every kind of resource that is counted was made by these settings.
+    assert {kind for kind in inventory._KINDS if kind not in kinds(full)} <= {
+        "database snapshot",  # of an environment whose data is kept
+        "key alias",  # keys are named by their ARN
+        "policy",  # inline ones only
+    }
+    _check_built(account, first)
+
+    changes = {
+        "compute.instance_types": '["c7i", "m7i"]',
+        "compute.arm64.on_demand_max_vcpus": "32",
+        "compute.capacity_limit_minutes": "60",
+        "log_retention_days": "90",
+        "storage.access_log_days": "30",
+        "database.backup_days": "14",
+        "monitoring.emails": '["ops@example.com", "lab@example.com"]',
+        "monitoring.monthly_budget_usd": "900",
+        "host.instance_type": '"t3.large"',
+    }
+    changed = context_of(FULL, changes)
+    second = account.deploy(changed)
+    after = account.inventory() - empty - account.pinned
+    _check_changed(account, first, second)
+    # What holds data or has a name that others know is the same, by its identity.
+    for kind in ("bucket", "database cluster", "job queue", "vpc", "subnet", "key", "secret"):
+        assert {one for one in full if one.startswith(f"{kind}:")} <= after, kind
+    # Nothing that was replaced is left beside its replacement.
+    for kind in ("compute environment", "auto-scaling group", "instance", "budget", "rule"):
+        count = [len([o for o in found if o.startswith(f"{kind}:")]) for found in (full, after)]
+        more = 1 if kind == "compute environment" else 0  # that of the new queue
+        assert count[1] == count[0] + more, kind
+
+    again = account.inventory()
+    account.deploy(changed)
+    assert account.inventory() == again
+
+    account.destroy(changed)
+    assert account.inventory() - account.pinned == empty
+
+
+def _check_built(account: Account, contract: deployment.Deployment) -> None:
+    batch, logs = account.client("batch"), account.client("logs")
+    queues = batch.describe_job_queues()["jobQueues"]
+    assert {q["jobQueueArn"] for q in queues} == {q.arn for q in contract.queues}
+    assert all(q["schedulingPolicyArn"] and q["jobStateTimeLimitActions"] for q in queues)
+    spot = next(q for q in queues if q["jobQueueName"] == "full-spot")
+    assert len(spot["computeEnvironmentOrder"]) == 2  # it falls back
+    groups = {g["logGroupName"]: g for g in logs.describe_log_groups()["logGroups"]}
+    assert groups[contract.log_group]["retentionInDays"] == 30
+    s3, bucket = account.client("s3"), contract.bucket
+    assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+    encryption = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]
+    default = encryption["Rules"][0]["ApplyServerSideEncryptionByDefault"]
+    assert default["SSEAlgorithm"] == "aws:kms"
+    assert all(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values())
+    assert s3.get_bucket_logging(Bucket=bucket)["LoggingEnabled"]
+    (cluster,) = account.client("rds").describe_db_clusters()["DBClusters"]
+    assert len(cluster["DBClusterMembers"]) == 2
+    assert cluster["StorageEncrypted"]
+    (host,) = account.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    assert len(host["Instances"]) == 1
+    for role in account.client("iam").list_roles(PathPrefix="/genomics/")["Roles"]:
+        assert role["Path"] == "/genomics/"
+
+
+def _check_changed(
+    account: Account, before: deployment.Deployment, after: deployment.Deployment
+) -> None:
+    batch = account.client("batch")
+    new = {q.arn for q in after.queues} - {q.arn for q in before.queues}
+    assert [arn.rpartition("/")[2] for arn in new] == ["full-on-demand-arm64"]
+    queues = {q["jobQueueName"]: q for q in batch.describe_job_queues()["jobQueues"]}
+    assert queues["full-on-demand-arm64"]["state"] == "ENABLED"
+    limits = queues["full-spot"]["jobStateTimeLimitActions"]
+    assert {limit["maxTimeSeconds"] for limit in limits} == {3600}
+    environments = {
+        e["computeEnvironmentArn"]: e
+        for e in batch.describe_compute_environments()["computeEnvironments"]
+    }
+    order = queues["full-spot"]["computeEnvironmentOrder"]
+    for entry in order:
+        resources = environments[entry["computeEnvironment"]]["computeResources"]
+        assert resources["instanceTypes"] == ["c7i", "m7i"]
+    groups = {
+        g["logGroupName"]: g for g in account.client("logs").describe_log_groups()["logGroups"]
+    }
+    assert groups[after.log_group]["retentionInDays"] == 90
+    (cluster,) = account.client("rds").describe_db_clusters()["DBClusters"]
+    assert cluster["BackupRetentionPeriod"] == 14
+    (budget,) = account.client("budgets").describe_budgets(AccountId=process.ACCOUNT)["Budgets"]
+    assert float(budget["BudgetLimit"]["Amount"]) == 900
+    endpoints = {s["Endpoint"] for s in account.client("sns").list_subscriptions()["Subscriptions"]}
+    assert {"ops@example.com", "lab@example.com"} <= endpoints
+    (host,) = account.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    (instance,) = host["Instances"]
+    assert instance["InstanceType"] == "t3.large"
+
+
+def test_a_bad_change_leaves_the_environment_as_it_was(account: Account) -> None:
+    good = context_of(FULL, SMALL)
+    account.deploy(good)
+    before = account.inventory()
+    kept = _facts(account)
+    # Nothing here knows the secret but ECR, which wants one of its own region.
+    secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:ecr-pullthroughcache/gh-AbCdEf"
+    rule = f'[{{registry = "ghcr.io", prefix = "github", secret = "{secret}"}}]'
+    bad = context_of(FULL, SMALL | {"registries.pull_through": rule})
+    with pytest.raises(errors.OrchestratorError):
+        account.deploy(bad)
+    assert account.inventory() == before
+    assert _facts(account) == kept
+    account.destroy(good)
+
+
+SMALL = {
+    "network.egress": '"nat_single"',
+    "database.readers": "0",
+    "compute.priority_max_vcpus": "0",
+    "monitoring.emails": "[]",
+    "monitoring.monthly_budget_usd": "0",
+}
+
+
+def _facts(account: Account) -> Any:
+    batch = account.client("batch")
+    return (
+        batch.describe_compute_environments()["computeEnvironments"],
+        batch.describe_job_queues()["jobQueues"],
+        account.client("ecr").describe_pull_through_cache_rules()["pullThroughCacheRules"],
+    )
+
+
+@pytest.mark.parametrize("egress", ["public", "endpoints"])
+def test_other_ways_out_are_built_and_gone_again(account: Account, egress: str) -> None:
+    empty = account.inventory() - account.pinned
+    context = context_of(FULL, SMALL | {"network.egress": f'"{egress}"'})
+    if egress == "endpoints":
+        context |= {"set.registries.pull_through": "[]", "set.registries.job_secrets": "{}"}
+    account.deploy(context)
+    built = account.inventory() - empty
+    endpoints = [one for one in built if one.startswith("endpoint:")]
+    assert "nat gateway" not in kinds(built)
+    assert (len(endpoints) > 1) == (egress == "endpoints")
+    account.destroy(context)
+    assert account.inventory() - account.pinned == empty
+
+
+def test_what_is_to_be_kept_is_kept(account: Account) -> None:
+    context = context_of(FULL, SMALL | {"retention": '"keep"'})
+    contract = account.deploy(context)
+    account.client("s3").put_object(Bucket=contract.bucket, Key="workflows/result", Body=b"7")
+    with pytest.raises(errors.EnvironmentProblem, match=r"[Tt]ermination ?[Pp]rotection"):
+        account.destroy(context)
+    got = account.client("s3").get_object(Bucket=contract.bucket, Key="workflows/result")
+    assert got["Body"].read() == b"7"
+    assert account.client("rds").describe_db_clusters()["DBClusters"]
+
+
+def test_the_full_environment_says_every_section() -> None:
+    written = tomllib.loads(FULL.read_text())
+    sections = {
+        name
+        for name, about in stack_settings.Settings.model_fields.items()
+        if hasattr(about.annotation, "model_fields")
+    }
+    assert sections - written.keys() == {"worker", "host"}  # all of it by default
