@@ -6,6 +6,7 @@ and we follow it, a comment says so.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from orchestrator import errors
 from orchestrator.model.records import FactRecord
 from orchestrator.wdl.facts import Facts, NeedFacts
+from orchestrator.wdl.rules import Rules
 from tests.unit.wdl.drive import load, manifest, prepare, start, task
 
 FILES: dict[str, bytes] = {
@@ -352,3 +354,52 @@ def test_what_is_wrong_is_said_with_its_place(version: str, expression: str, say
         with pytest.raises(errors.EvaluationFailed, match=says) as raised:
             evaluate(version, "String", expression)
         assert raised.value.place is not None
+
+
+def evaluated(rules: Rules, expression: str, type_: str = "Float") -> Any:
+    source = f"version 1.1\nworkflow w {{ output {{ {type_} o = {expression} }} }}\n"
+    graph = start(dataclasses.replace(load(source), rules=rules), {}, facts())
+    while graph.outputs is None:
+        graph.advance()
+    return graph.outputs["w.o"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "by_specification", "by_cromwell"),
+    [("K", 1000, 1024), ("KB", 1000, 1024), ("KiB", 1024, 1024), ("G", 10**9, 2**30), ("B", 1, 1)],
+)
+def test_units_of_sizes_are_decimal_or_cromwells(
+    unit: str, by_specification: int, by_cromwell: int
+) -> None:
+    expression = f'size("s3://in/kilo", "{unit}")'
+    assert evaluated(Rules(), expression) == 1500 / by_specification
+    assert evaluated(Rules(binary_sizes=True), expression) == 1500 / by_cromwell
+
+
+def test_read_string_trims_as_cromwell_or_as_specified() -> None:
+    expression = 'read_string("s3://in/padded")'
+    assert evaluated(Rules(), expression, "String") == "word"
+    specified = evaluated(Rules(trimmed_strings=False), expression, "String")
+    assert specified == "  \t word "
+
+
+def test_read_limits_can_be_set() -> None:
+    expression = 'length(read_lines("s3://in/lines"))'
+    assert evaluated(Rules(read_limits={"lines": 9}), expression, "Int") == 4
+    with pytest.raises(errors.EvaluationFailed, match=r"at most 8 are read \(system\.input-read"):
+        evaluated(Rules(read_limits={"lines": 8}), expression, "Int")
+
+
+def test_rules_hold_in_tasks_and_in_workflows_below() -> None:
+    source = """version 1.1
+    workflow w { call t }
+    task t { command <<< ~{size("s3://in/kilo", "K")} >>>
+      output { Float o = size("s3://in/kilo", "K")  String s = read_string("s3://in/padded") } }
+    """
+    rules = Rules(binary_sizes=True, trimmed_strings=False)
+    known = facts()
+    graph = start(dataclasses.replace(load(source), rules=rules), {}, known)
+    (call,) = graph.advance().calls
+    prepared = prepare(graph.task(call), known)
+    assert prepared.script.strip() == "1.464844"
+    assert prepared.result(manifest(), known) == {"o": 1500 / 1024, "s": "  \t word "}

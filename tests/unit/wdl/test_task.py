@@ -318,7 +318,8 @@ def test_null_is_never_taken_for_empty_text_outside_placeholders(
 ) -> None:
     """miniwdl would run the command with half an argument."""
     call = task(
-        f"task t {{ input {{ String? s  Int? n }} {type_} x = {expression} command <<< ~{{x}} >>> }}"
+        f"task t {{ input {{ String? s  Int? n }} {type_} x = {expression}\n"
+        "  command <<< ~{x} >>> }"
     )
     with pytest.raises(errors.EvaluationFailed, match="is null") as raised:
         prepare(call)
