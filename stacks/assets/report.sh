@@ -6,7 +6,8 @@ set -euo pipefail
 
 readonly reports=/var/log/orchestrator/report.log
 readonly program=/usr/local/lib/orchestrator/report
-readonly agent=/opt/aws/amazon-cloudwatch-agent
+readonly agent=/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl
+readonly agent_config=/opt/aws/amazon-cloudwatch-agent/etc/orchestrator.json
 
 start_reports() {
   install -d -m 755 "${reports%/*}" "${program%/*}"
@@ -51,7 +52,7 @@ collect_list() {
 send_logs() {
   # Amazon Linux's own repository, through the S3 endpoint.
   dnf -q -y install amazon-cloudwatch-agent
-  install -d "$agent/etc"
+  install -d "${agent_config%/*}"
   {
     printf '{"agent":{"run_as_user":"root"},"logs":{"logs_collected":{"files":{"collect_list":['
     {
@@ -59,7 +60,6 @@ send_logs() {
       echo "report $reports"
     } | collect_list
     printf ']}}}}\n'
-  } >"$agent/etc/orchestrator.json"
-  "$agent/bin/amazon-cloudwatch-agent-ctl" -a fetch-config -m ec2 -s \
-    -c "file:$agent/etc/orchestrator.json"
+  } >"$agent_config"
+  "$agent" -a fetch-config -m ec2 -s -c "file:$agent_config"
 }

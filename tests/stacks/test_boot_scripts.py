@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +26,16 @@ case $url in
   */iam/security-credentials/the-role)
     printf '{\\n "%s" : "%s",\\n "%s" : "%s",\\n "%s" : "%s"\\n}' \\
       AccessKeyId AKIDEXAMPLE SecretAccessKey SECRET/+= Token TOKEN== ;;
+  */meta-data/instance-id) printf i-0a1b2c3d ;;
+  http://127.0.0.1:8000/health)
+    left=$(cat "$STATE/silent" 2>/dev/null || echo 0)
+    if ((left > 0)); then echo $((left - 1)) >"$STATE/silent"; exit 7; fi ;;
+  https://cloudformation.*)
+    cat >/dev/null
+    printf '%s\\n' "$@" | grep = >>"$STATE/signal" ;;
+  https://secretsmanager.*)
+    cat >/dev/null
+    cat "$STATE/secret" 2>/dev/null || exit 22 ;;
   https://*)
     cat >"$STATE/config"
     while [[ $1 != --output ]]; do shift; done
@@ -50,20 +62,14 @@ def _install(host: Path, sha256: str) -> subprocess.CompletedProcess[str]:
     script = "\n".join(
         [
             "ASSET_REGION=eu-central-1 ASSET_DOMAIN=amazonaws.com",
-            f"TOOLS_PATH='{tools}'",
+            f"TOOLS_PATH='{tools}' SCRATCH_PATH=/mnt/scratch LOG_GROUP=/a/group",
             f"TOOLS='s5cmd bucket key1 {sha256}\nbusybox bucket key2 {sha256}'",
-            assets.script("fetch.sh", "worker/tools.sh"),
+            "REPORTING='bucket key3'",
+            assets.script("worker/retire.sh", "fetch.sh", "worker/tools.sh"),
         ]
     )
-    return subprocess.run(
-        ["bash", "-s"],
-        input=script,
-        env={"PATH": f"{host}:/usr/bin:/bin", "STATE": str(host)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    _stand_in(host, "systemctl", "")
+    return _run(script, host)
 
 
 def test_tools_are_installed_under_their_names_and_sh_is_busybox(host: Path) -> None:
@@ -103,15 +109,31 @@ def test_an_object_that_is_not_the_pinned_one_is_never_installed(host: Path) -> 
     assert list((host / "with space" / "tools").iterdir()) == []
 
 
-def _run(script: str, host: Path) -> subprocess.CompletedProcess[str]:
+def test_a_host_without_its_tools_ends_itself(host: Path) -> None:
+    """Its group replaces it. Left alone it would be paid for, and jobs would wait for it."""
+    assert _install(host, hashlib.sha256(b"another").hexdigest()).returncode != 0
+    assert (host / "calls").read_text().splitlines() == ["systemctl --no-block poweroff"]
+
+
+def test_a_host_that_cannot_report_still_works(host: Path) -> None:
+    (host / "object").write_bytes(TOOL + b"exit 1\n")
+    done = _install(host, hashlib.sha256(TOOL + b"exit 1\n").hexdigest())
+    assert done.returncode == 0
+    assert "this host sends no logs and no reports" in done.stderr
+    assert not (host / "calls").exists()
+
+
+_ABSOLUTE = re.compile(r"(?<![\w/.-])(/(?:etc|var/lib|var/log|opt|usr/local)/)")
+
+
+def _run(script: str, host: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a boot script with the paths it writes to moved below `host`."""
-    for path in ("/etc/", "/var/lib/", "/opt/", "/usr/local/bin"):
-        script = script.replace(path, f"{host}/root{path}")
+    script = _ABSOLUTE.sub(f"{host}/root\\1", script)
     python = Path(sys.base_prefix) / "bin"
     return subprocess.run(
         ["bash", "-s"],
         input=script,
-        env={"PATH": f"{host}:{python}:/usr/bin:/bin", "STATE": str(host)},
+        env={"PATH": f"{host}:{python}:/usr/bin:/bin", "STATE": str(host), **variables},
         capture_output=True,
         text=True,
         timeout=60,
@@ -155,7 +177,7 @@ class Disks:
 
     def boot(self) -> subprocess.CompletedProcess[str]:
         paths = f"SCRATCH_PATH='{self.host}/mnt/scratch' TOOLS_PATH=/opt/tools\n"
-        return _run(paths + assets.script("worker/disk.sh"), self.host)
+        return _run(paths + assets.script("worker/retire.sh", "worker/disk.sh"), self.host)
 
     def calls(self, program: str) -> list[str]:
         lines = (self.host / "calls").read_text().splitlines()
@@ -210,6 +232,18 @@ def test_a_disk_with_anything_on_it_is_never_formatted(host: Path) -> None:
     assert "mount" not in {line.split()[0] for line in (host / "calls").read_text().splitlines()}
 
 
+def test_a_host_without_its_disk_ends_itself(host: Path) -> None:
+    disks = Disks(host, "")
+    assert disks.boot().returncode != 0
+    assert disks.calls("systemctl")[-1] == "systemctl --no-block poweroff"
+
+
+def test_a_host_with_its_disk_goes_on(host: Path) -> None:
+    disks = Disks(host, THREE_DISKS)
+    assert disks.boot().returncode == 0
+    assert disks.calls("systemctl") == ["systemctl daemon-reload"]
+
+
 def test_the_agent_is_held_back_before_anything_can_fail(host: Path) -> None:
     """Without its disk or tools a host must take no job: Docker would make empty directories."""
     disks = Disks(host, "")
@@ -226,7 +260,17 @@ def _archive(path: Path, files: dict[str, str]) -> None:
             archive.writestr(name, text)
 
 
-def test_the_host_gets_a_command_with_its_packages_and_a_configuration(host: Path) -> None:
+HOST = (
+    "ASSET_REGION=eu-central-1 ASSET_DOMAIN=amazonaws.com ENVIRONMENT=dev\n"
+    "HEALTH_SECONDS=2 LOG_GROUP=/a/group STACK=dev-host RESOURCE=TheGroup\n"
+    "PATH=/usr/local/bin:$PATH\n"  # moved by _run like the rest
+    "ARCHIVES='lib bucket lib.zip\napp/orchestrator bucket app.zip'\n"
+    "FILES='/opt/orchestrator/reporting.sh bucket reporting.sh'\n"
+)
+
+
+@pytest.fixture
+def orchestrator_host(host: Path) -> Path:
     cli = (
         "import sys, a_package\n"
         "def main():\n"
@@ -234,26 +278,165 @@ def test_the_host_gets_a_command_with_its_packages_and_a_configuration(host: Pat
     )
     _archive(host / "app.zip", {"__init__.py": "", "cli.py": cli})
     _archive(host / "lib.zip", {"a_package.py": "NAME = 'with packages'\n"})
+    (host / "reporting.sh").write_text('echo "reports of $ENVIRONMENT to $LOG_GROUP"\n')
     fake = (host / "curl").read_text().replace('cp "$STATE/object"', 'cp "$STATE/${url##*/}"')
     (host / "curl").write_text(fake)
-    _stand_in(host, "dnf", "")
+    for name in ("dnf", "useradd", "systemctl"):
+        _stand_in(host, name, "")
+    (host / "root/var/log/orchestrator").mkdir(parents=True)
+    (host / "root/var/log/orchestrator/server.log").write_text("the last words\n")
     if not shutil.which("unzip"):  # dnf would have installed it
         _stand_in(host, "unzip", 'test -d "$4" && python3.11 -m zipfile -e "$2" "$4"')
     (host / "root/usr/local/bin").mkdir(parents=True)
-    variables = (
-        "ASSET_REGION=eu-central-1 ASSET_DOMAIN=amazonaws.com ENVIRONMENT=dev\n"
-        "PATH=/usr/local/bin:$PATH\n"  # moved by _run like the rest
-        "ARCHIVES='lib bucket lib.zip\napp/orchestrator bucket app.zip'\n"
-    )
-    script = variables + assets.script("fetch.sh", "host/install.sh")
+    return host
+
+
+def _boot_orchestrator(host: Path) -> subprocess.CompletedProcess[str]:
+    return _run(HOST + assets.script("fetch.sh", "host/install.sh"), host)
+
+
+def test_the_host_gets_a_command_with_its_packages_and_a_configuration(
+    orchestrator_host: Path,
+) -> None:
     for _ in range(2):  # the same again: a boot that was interrupted is repeated
-        done = _run(script, host)
+        done = _boot_orchestrator(orchestrator_host)
         assert done.returncode == 0, done.stderr
-    assert (host / "root/etc/orchestrator/orchestrator.conf").read_text() == (
+    assert "reports of dev to /a/group" in done.stdout
+    etc = orchestrator_host / "root/etc/orchestrator"
+    assert (etc / "orchestrator.conf").read_text() == (
         "configuration of config render dev with packages\n"
     )
+    assert "AWS_REGION=eu-central-1\n" in (etc / "environment").read_text()
+    assert (
+        "systemctl enable --now orchestrator.service" in (orchestrator_host / "calls").read_text()
+    )
 
 
-@pytest.mark.parametrize("name", ["worker/disk.sh", "worker/tools.sh", "host/install.sh"])
-def test_scripts_stop_at_the_first_failure(name: str) -> None:
-    assert "\nset -euo pipefail\n" in assets.script(name)
+def test_success_is_signalled_only_when_the_server_answers(orchestrator_host: Path) -> None:
+    (orchestrator_host / "silent").write_text("3")
+    done = _boot_orchestrator(orchestrator_host)
+    assert done.returncode == 0, done.stderr
+    assert (orchestrator_host / "silent").read_text() == "0\n"
+    assert set((orchestrator_host / "signal").read_text().split()) == {
+        "Action=SignalResource",
+        "Version=2010-05-15",
+        "StackName=dev-host",
+        "LogicalResourceId=TheGroup",
+        "UniqueId=i-0a1b2c3d",
+        "Status=SUCCESS",
+    }
+
+
+def test_a_server_that_never_answers_fails_its_deployment(orchestrator_host: Path) -> None:
+    (orchestrator_host / "silent").write_text("1000000")
+    (orchestrator_host / "sleep").write_text("#!/bin/bash\nexec /bin/sleep 0.2\n")
+    done = _boot_orchestrator(orchestrator_host)
+    assert done.returncode != 0
+    assert "no answer from /health within 2 s" in done.stderr
+    assert "the last words" in done.stderr
+    signals = (orchestrator_host / "signal").read_text()
+    assert "Status=FAILURE" in signals
+    assert "SUCCESS" not in signals
+
+
+def test_a_host_that_cannot_be_installed_fails_its_deployment(orchestrator_host: Path) -> None:
+    _stand_in(orchestrator_host, "dnf", "exit 1")
+    assert _boot_orchestrator(orchestrator_host).returncode != 0
+    assert "Status=FAILURE" in (orchestrator_host / "signal").read_text()
+
+
+def test_no_credentials_are_in_any_argument_list_of_the_host(orchestrator_host: Path) -> None:
+    assert _boot_orchestrator(orchestrator_host).returncode == 0
+    argv = (orchestrator_host / "argv").read_text()
+    assert "cloudformation.eu-central-1.amazonaws.com" in argv
+    for secret in ("AKIDEXAMPLE", "SECRET", "TOKEN=="):
+        assert secret not in argv
+
+
+# --- Registries -----------------------------------------------------------------------------------
+
+
+def _log_in(host: Path) -> subprocess.CompletedProcess[str]:
+    variables = (
+        "ASSET_REGION=eu-central-1 ASSET_DOMAIN=amazonaws.com REGISTRY_SECRET=arn:of:secret\n"
+    )
+    _stand_in(host, "systemctl", "")
+    scripts = assets.script("worker/retire.sh", "fetch.sh", "worker/registry.sh")
+    return _run(variables + scripts, host)
+
+
+def test_the_agent_gets_the_registries_passwords_in_a_file_of_roots(host: Path) -> None:
+    data = {"registry.example.org": {"username": "u", "password": 'p"w $x'}}
+    (host / "secret").write_text(json.dumps({"SecretString": json.dumps(data, indent=2)}))
+    config = host / "root/etc/ecs/ecs.config"
+    config.parent.mkdir(parents=True)
+    config.write_text("ECS_CLUSTER=of-batch\n")
+    done = _log_in(host)
+    assert done.returncode == 0, done.stderr
+    lines = dict(line.split("=", 1) for line in config.read_text().splitlines())
+    assert lines["ECS_CLUSTER"] == "of-batch"
+    assert lines["ECS_ENGINE_AUTH_TYPE"] == "docker"
+    assert json.loads(lines["ECS_ENGINE_AUTH_DATA"]) == data
+    assert config.stat().st_mode & 0o777 == 0o600
+    assert 'p"w' not in (host / "argv").read_text()
+
+
+@pytest.mark.parametrize("secret", [None, "{}", json.dumps({"SecretString": "not JSON"})])
+def test_a_host_that_cannot_log_in_takes_no_jobs(host: Path, secret: str | None) -> None:
+    """They would fail to pull: the host ends itself instead."""
+    if secret is not None:
+        (host / "secret").write_text(secret)
+    assert _log_in(host).returncode != 0
+    assert "systemctl --no-block poweroff" in (host / "calls").read_text()
+
+
+# --- Reports --------------------------------------------------------------------------------------
+
+
+def _start_reporting(host: Path, kind: str, **variables: str) -> None:
+    for name in ("systemctl", "dnf"):
+        _stand_in(host, name, "")
+    agent = host / "root/opt/aws/amazon-cloudwatch-agent/bin"
+    agent.mkdir(parents=True)
+    (agent / "amazon-cloudwatch-agent-ctl").write_text(
+        '#!/bin/bash\necho "agent $*" >>"$STATE/calls"\n'
+    )
+    (agent / "amazon-cloudwatch-agent-ctl").chmod(0o755)
+    (host / "root/etc/systemd/system").mkdir(parents=True)
+    done = _run(
+        assets.script("report.sh", f"{kind}/report.sh"), host, LOG_GROUP="/a/group", **variables
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kind", ["worker", "host"])
+def test_logs_and_reports_are_sent_to_the_hosts_own_log_group(host: Path, kind: str) -> None:
+    _start_reporting(host, kind, SCRATCH_PATH=str(host), ENVIRONMENT="dev")
+    config = json.loads(
+        (host / "root/opt/aws/amazon-cloudwatch-agent/etc/orchestrator.json").read_text()
+    )
+    assert set(config) == {"agent", "logs"}  # no metrics: the role may not write any
+    files = config["logs"]["logs_collected"]["files"]["collect_list"]
+    assert {file["log_group_name"] for file in files} == {"/a/group"}
+    names = [file["log_stream_name"] for file in files]
+    assert "{instance_id}/report" in names
+    assert "{instance_id}/boot" in names
+    calls = (host / "calls").read_text()
+    assert "systemctl enable --now orchestrator-report.timer" in calls
+    assert "agent -a fetch-config -m ec2 -s -c file:" in calls
+
+
+def test_a_worker_reports_how_full_its_data_disk_is(host: Path) -> None:
+    _start_reporting(host, "worker", SCRATCH_PATH="/mnt/with space")
+    program = host / "root/usr/local/lib/orchestrator/report"
+    _stand_in(host, "df", 'printf "Use%% IUse%%\\n 41%%  7%%\\n"')
+    line = subprocess.check_output(
+        [str(program)], env={"PATH": f"{host}:/usr/bin:/bin", "STATE": str(host)}, text=True
+    )
+    assert json.loads(line) == {"disk_used_percent": 41}
+    assert "df --output=pcent,ipcent /mnt/with space" in (host / "calls").read_text()
+    _stand_in(host, "df", 'printf "Use%% IUse%%\\n 41%%  99%%\\n"')  # inodes run out as well
+    line = subprocess.check_output(
+        [str(program)], env={"PATH": f"{host}:/usr/bin:/bin", "STATE": str(host)}, text=True
+    )
+    assert json.loads(line) == {"disk_used_percent": 99}
