@@ -9,13 +9,14 @@ import hashlib
 import json
 import os
 import posixpath
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 from orchestrator import errors
-from orchestrator.wdl import diagnostics, imports, miniwdl_dialect
+from orchestrator.wdl import diagnostics, imports
 
 Fetch = Callable[[str], bytes]  # raises OrchestratorError
 
@@ -112,12 +113,14 @@ class _Closure:
         size = len(text)
         while todo:
             importer = todo.pop()
-            for uri, place in _imports(importer, self.texts[importer]):
+            for uri, place, certain in _imports(importer, self.texts[importer]):
                 try:
                     name, text = self._found(importer, uri, place)
                 except errors.TryLater:
                     raise
                 except errors.OrchestratorError as error:
+                    if not certain:
+                        continue  # should it be one, loading says that it is not there
                     findings.append(errors.Finding(error.message, place, error.hint))
                     continue
                 if name not in self.texts:
@@ -205,16 +208,45 @@ class _Closure:
         return name, self.texts[name]
 
 
-def _imports(name: str, text: str) -> list[tuple[str, errors.Place]]:
-    if "import" not in text:
-        return []
-    try:
-        parsed = miniwdl_dialect.parse(text, name, [])
-    except Exception:  # what is wrong with it is told when it is loaded
-        return []
-    return [
-        (item.uri, errors.Place(name, item.pos.line, item.pos.column)) for item in parsed.imports
+# Atomic throughout: no text makes these go back and try again.
+_BLANK = r"(?>\s|#[^\n]*)"
+_STRING = r"(\"(?>[^\"\\\n]|\\.)*+\"|'(?>[^'\\\n]|\\.)*+')"
+_HEAD = re.compile(
+    rf"{_BLANK}*+(?:version\s++\S++|as{_BLANK}++\w++|alias{_BLANK}++\w++|import{_BLANK}*+{_STRING})"
+)
+_LATER = re.compile(rf"^[ \t]*+import[ \t]++{_STRING}", re.MULTILINE)
+
+
+def _imports(name: str, text: str) -> list[tuple[str, errors.Place, bool]]:
+    """What a document imports: URI, place, and whether that is certain.
+
+    Not parsed: that takes a minute for a text made to take it, which only `loading` bounds. Imports
+    stand before all else, nearly always; what looks like one further down may be text of a command.
+    """
+    found = []
+    end = 0
+    while match := _HEAD.match(text, end):
+        if match[1] is not None:
+            found.append((match[1], text.rfind("import", match.start(), match.start(1)), True))
+        end = match.end()
+    found += [
+        (match[1], text.index("import", match.start()), False)
+        for match in _LATER.finditer(text, end)
     ]
+    return [
+        (
+            _unescaped(literal),
+            errors.Place(
+                name, text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
+            ),
+            certain,
+        )
+        for literal, offset, certain in found[: imports.MOST_FILES]
+    ]
+
+
+def _unescaped(literal: str) -> str:
+    return re.sub(r"\\(.)", r"\1", literal[1:-1])
 
 
 def _target(directory: Path, uri: str) -> Path:

@@ -29,6 +29,7 @@ from orchestrator.wdl import document
 from orchestrator.wdl.bundle import Bundle
 
 SECONDS = 60
+SECONDS_FOR_COMMANDS = 600  # the user waits, or does not
 MEMORY_BYTES = 2 * 1024**3  # more than the process has when it begins
 
 
@@ -36,7 +37,9 @@ class _TooLong(BaseException):
     """Not an Exception: nobody on the way may take it for a defect of the document."""
 
 
-def bounded(bundle: Bundle, *, strict: bool = False, seconds: float = SECONDS) -> document.Document:
+def bounded(
+    bundle: Bundle, *, strict: bool = False, seconds: float = SECONDS_FOR_COMMANDS
+) -> document.Document:
     """`document.load`, ended when it takes longer or more memory. In the main thread only: others
     cannot be interrupted, and load without limits. Raises InvalidWdl."""
     if threading.current_thread() is not threading.main_thread():

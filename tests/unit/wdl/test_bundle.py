@@ -103,3 +103,39 @@ def test_the_digest_is_that_of_the_content() -> None:
 def test_the_main_file_is_in_the_bundle() -> None:
     with pytest.raises(errors.InvalidWdl, match=r"no file a\.wdl"):
         bundle.Bundle("a.wdl", {})
+
+
+def test_imports_are_found_wherever_they_stand(tmp_path: Path) -> None:
+    for name in "abcdef":
+        (tmp_path / f"{name}.wdl").write_text(LIB)
+    (tmp_path / "main.wdl").write_text(
+        """# import "none.wdl"
+version 1.0 # import "none.wdl"
+import "a.wdl" as a import 'b.wdl' as b
+  alias X as Y # a comment
+import # another
+  "c.wdl" as c
+import "d\\.wdl" as d
+task t {
+  command <<<
+import "not-there.js"
+import "f.wdl"
+  >>>
+}
+import "e.wdl" as e
+workflow w { call a.t }
+"""
+    )
+    read = bundle.read(tmp_path / "main.wdl")
+    assert set(read.files) == {"main.wdl", *(f"{name}.wdl" for name in "abcdef")}
+
+
+def test_no_text_makes_the_search_for_imports_slow() -> None:
+    for text in (
+        "import " + " #\n" * 300_000,
+        "version 1.0\n" + "import " * 140_000,
+        'import "' + "\\\\" * 400_000,
+        "\n " * 500_000 + "import 'x",
+        "as alias " * 100_000,
+    ):
+        assert bundle.of_text(text).files == {"workflow.wdl": text}

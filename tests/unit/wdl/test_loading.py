@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator import errors
-from orchestrator.wdl import document, loading
+from orchestrator.wdl import document, loading, miniwdl_checking
 from orchestrator.wdl.bundle import Bundle
 
 HELLO = "version 1.0\nworkflow w { Int x = 1 }\n"
@@ -69,7 +69,10 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_document_made_to_burst_is_refused_with_a_place(name: str) -> None:
+def test_a_document_made_to_burst_is_refused_with_a_place(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(miniwdl_checking, "MOST_INPUTS", 1_000)
     began = time.monotonic()
     with pytest.raises(errors.InvalidWdl) as raised:
         loading.bounded(BOMBS[name])
