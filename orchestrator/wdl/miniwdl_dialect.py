@@ -349,7 +349,7 @@ def parse(text: str, name: str, notes: Notes, *, lenient: bool = False) -> Any:
     if version == "draft-2" and re.search(r"\b[Oo]bject\b", text):
         grammar = _draft_2_with_objects()
     try:
-        tree, comments = _parser.parse(grammar, text, "document")
+        tree, comments = _syntax_tree(grammar, text)
         return _Transformer(
             notes,
             lenient,
@@ -369,6 +369,24 @@ def parse(text: str, name: str, notes: Notes, *, lenient: bool = False) -> Any:
                 inner.pos, "bad escape sequence in a string", version, declared
             ) from None
         raise inner from None
+
+
+def _syntax_tree(grammar: str, text: str) -> Any:
+    """miniwdl's grammars of draft-2 and 1.0 have options of placeholders (`~{sep=", " xs}`) in
+    commands only; WDL has them in strings, too. Tried second: there `sep` is no name any more."""
+    try:
+        return _parser.parse(grammar, text, "document")
+    except lark.exceptions.UnexpectedInput:
+        with_options = re.sub(
+            r'(STRING[12]_FRAGMENT\? (?:_EITHER_DELIM|"\$\{")) expr', r"\1 placeholder", grammar
+        )
+        if with_options == grammar:
+            raise
+        try:
+            return _parser.parse(with_options, text, "document")
+        except lark.exceptions.UnexpectedInput:
+            pass
+        raise
 
 
 @functools.cache

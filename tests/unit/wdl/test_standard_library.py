@@ -130,6 +130,8 @@ CASES: list[tuple[str, str, str, Any]] = [
     ("1.0", "String", 'basename("https://h/p/%C3%A9.txt")', "%C3%A9.txt"),
     ("1.1", "String", 'sep(", ", ["a", "b"])', "a, b"),
     ("1.1", "String", 'sep(",", [1, 2])', "1,2"),
+    ("draft-2", "String", "\"${sep=', ' [1, 2]}|${default='d' 'x'}\"", "1, 2|x"),
+    ("1.0", "String", "\"~{sep=', ' [1, 2]} ~{true='y' false='n' false}\"", "1, 2 n"),
     ("1.1", "String", "\"~{sep=', ' [1, 2]} ~{sep=':' range(0)}|\"", "1, 2 |"),
     ("1.1", "Array[String]", 'prefix("-f ", [1, 2])', ["-f 1", "-f 2"]),
     ("1.1", "Array[String]", 'suffix(".txt", ["a"])', ["a.txt"]),
