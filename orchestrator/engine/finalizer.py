@@ -30,6 +30,7 @@ COPIED = "copied"  # the kind of the facts: `uri` is where the copy lies
 _AT_ONCE = 16
 _DELETED_AT_ONCE = 1000
 _TRIES = 8
+_FAILURES_TOLD = 3  # what was under way already mostly fails for the same reason
 _FIRST_DELAY_SECONDS = 5.0
 _LONGEST_DELAY_SECONDS = 300.0
 
@@ -218,6 +219,8 @@ class Finalizer:
         if not self._failures:
             self._copies.clear()  # one is enough: all that was made is still there
             self._delayed.clear()
+        if len(self._failures) >= _FAILURES_TOLD:
+            return
         hint = (
             f"; {copy.source} is still there: copy it by hand, or put right what is in the way "
             "and run the workflow again"

@@ -73,4 +73,5 @@ def test_what_goes_wrong_at_the_end_fails_the_workflow(
     record = world.run(backend(world.folder), SOURCE, options=options)
     assert record.state is WorkflowState.FAILED
     assert reason in (record.failures or "")
+    assert len(json.loads(record.failures or "")) <= 3
     assert not (world.folder / "final").exists()
