@@ -38,6 +38,7 @@ from orchestrator.local_aws.moto_patches import ec2 as ec2_patch
 from orchestrator.local_aws.moto_patches import ecr as ecr_patch
 from orchestrator.local_aws.moto_patches import events as events_patch
 from orchestrator.local_aws.moto_patches import rds as rds_patch
+from orchestrator.local_aws.moto_patches import rdsdata as rdsdata_patch
 from orchestrator.local_aws.moto_patches import s3 as s3_patch
 
 _log = logging.getLogger("orchestrator.local_aws")
@@ -168,6 +169,8 @@ class Gateway:
                 events_patch.apply()
             case "rds":
                 rds_patch.apply(self._databases)
+            case "rdsdata":
+                rdsdata_patch.apply()
             case "s3":
                 s3_patch.apply()
         return create_backend_app(service)

@@ -316,6 +316,9 @@ def _set_up(connection: Any, user: str, password: str, database: str | None) -> 
         sql.SQL("CREATE ROLE {} LOGIN CREATEDB CREATEROLE PASSWORD {}").format(name, secret)
     )
     connection.execute(sql.SQL("GRANT pg_monitor, pg_signal_backend TO {}").format(name))
+    # RDS has this role; who is in it logs in by IAM, which no PostgreSQL of one's own can check.
+    connection.execute("CREATE ROLE rds_iam")
+    connection.execute(sql.SQL("GRANT rds_iam TO {} WITH ADMIN OPTION").format(name))
     connection.execute(sql.SQL("ALTER DATABASE postgres OWNER TO {}").format(name))
     if database and database != "postgres":
         connection.execute(

@@ -31,6 +31,7 @@ def apply(servers: Servers) -> None:
     replace(RDSBackend, "restore_db_cluster_from_snapshot", lambda _: restore)
     halt = _refused("to stop a database and start it again")
     replace(RDSBackend, "stop_db_cluster", lambda _: halt)
+    replace(DBCluster, "enable_http_endpoint", _http_endpoint)
     replace(DBCluster, "endpoint", _local_or)
     replace(DBCluster, "reader_endpoint", _local_or)
     replace(DBInstance, "endpoint", _instance_endpoint)
@@ -120,6 +121,17 @@ def _plain_delete(backend: Any, cluster: Any) -> None:
 def _password(cluster: Any) -> str:
     generated = getattr(cluster, "local_aws_password", None)
     return str(generated or getattr(cluster, "_master_user_password", ""))
+
+
+def _http_endpoint(original: property) -> property:
+    """The Data API, which moto knows of Serverless v1 only: v2 has it too."""
+
+    def switch(cluster: Any, on: bool | None) -> None:
+        original.__set__(cluster, on)
+        if cluster.engine in _POSTGRES:
+            cluster._enable_http_endpoint = bool(on)
+
+    return property(original.__get__, switch)
 
 
 def _local_or(original: property) -> property:

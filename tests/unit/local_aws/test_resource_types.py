@@ -783,3 +783,90 @@ def test_keys_and_repositories(cloud: Cloud, deploy: Deployed) -> None:
     assert kms.get_key_rotation_status(KeyId=deploy["K"])["KeyRotationEnabled"]
     found = cloud.client("ecr").describe_repositories(repositoryNames=[deploy["R"]])
     assert found["repositories"][0]["imageTagMutability"] == "IMMUTABLE"
+
+
+def data_api(cloud: Cloud, deploy: Deployed, **more: Any) -> Any:
+    """A cluster, and a function that runs a statement on it through the Data API."""
+    declared = database(ManageMasterUserPassword=True, EnableHttpEndpoint=True, **more)
+    deploy(declared)
+    (cluster,) = cloud.client("rds").describe_db_clusters(DBClusterIdentifier=deploy["Cluster"])[
+        "DBClusters"
+    ]
+
+    def run(sql: str, **arguments: Any) -> Any:
+        return cloud.client("rds-data").execute_statement(
+            **{
+                "resourceArn": cluster["DBClusterArn"],
+                "secretArn": cluster["MasterUserSecret"]["SecretArn"],
+                "database": "orchestrator",
+                "sql": sql,
+                **arguments,
+            }
+        )
+
+    return run
+
+
+def test_the_data_api_runs_statements_on_the_database(cloud: Cloud, deploy: Deployed) -> None:
+    run = data_api(cloud, deploy)
+    run("CREATE TABLE t (a int, b text)")
+    parameters = [
+        {"name": "a", "value": {"longValue": 7}},
+        {"name": "b", "value": {"stringValue": "it's 100% :a"}},
+    ]
+    done = run("INSERT INTO t VALUES (:a, :b), (8, NULL)", parameters=parameters)
+    assert done["numberOfRecordsUpdated"] == 2
+    found = run("SELECT a, b, a > 7, ':a', '1'::int FROM t ORDER BY a")["records"]
+    assert found == [
+        [
+            {"longValue": 7},
+            {"stringValue": "it's 100% :a"},
+            {"booleanValue": False},
+            {"stringValue": ":a"},
+            {"longValue": 1},
+        ],
+        [
+            {"longValue": 8},
+            {"isNull": True},
+            {"booleanValue": True},
+            {"stringValue": ":a"},
+            {"longValue": 1},
+        ],
+    ]
+
+
+def test_bootstraps_login_is_made_through_the_data_api(cloud: Cloud, deploy: Deployed) -> None:
+    from orchestrator.deployment import Database
+    from stacks.lifecycle import database_login
+
+    run = data_api(cloud, deploy)
+    (cluster,) = cloud.client("rds").describe_db_clusters(DBClusterIdentifier=deploy["Cluster"])[
+        "DBClusters"
+    ]
+    wanted = Database(
+        host="h",
+        port=1,
+        name="orchestrator",
+        secret_arn=cluster["MasterUserSecret"]["SecretArn"],
+        login="iam",
+        user="worker",
+        cluster_arn=cluster["DBClusterArn"],
+    )
+    assert database_login.ensure(cloud.client("rds-data"), wanted)
+    assert not database_login.ensure(cloud.client("rds-data"), wanted)
+    (member,) = run("SELECT pg_has_role('worker', 'rds_iam', 'member')")["records"]
+    assert member == [{"booleanValue": True}]
+
+
+def test_what_the_data_api_cannot_do_is_named(cloud: Cloud, deploy: Deployed) -> None:
+    run = data_api(cloud, deploy)
+    for arguments, code in (
+        ({"sql": "SELECT * FROM nothing"}, "DatabaseErrorException"),
+        ({"database": "nowhere"}, "DatabaseErrorException"),
+        ({"transactionId": "t"}, "BadRequestException"),
+        ({"secretArn": "arn:aws:secretsmanager:us-east-1:1:secret:x"}, "SecretsErrorException"),
+        ({"resourceArn": "arn:aws:rds:us-east-1:1:cluster:x"}, "DatabaseNotFoundException"),
+    ):
+        with pytest.raises(ClientError) as caught:
+            run(**{"sql": "SELECT 1", **arguments})
+        assert caught.value.response["Error"]["Code"] == code
