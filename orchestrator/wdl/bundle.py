@@ -116,8 +116,8 @@ class _Closure:
             for uri, place, certain in _imports(importer, self.texts[importer]):
                 try:
                     name, text = self._found(importer, uri, place)
-                except errors.TryLater:
-                    raise
+                except errors.TryLater as error:
+                    raise errors.TryLater(error.message, place=place, hint=error.hint) from None
                 except errors.OrchestratorError as error:
                     if not certain:
                         continue  # should it be one, loading says that it is not there

@@ -250,3 +250,12 @@ def test_one_name_with_two_queries_is_refused() -> None:
     with pytest.raises(errors.InvalidWdl) as raised:
         bundle.of_text(text, fetch=web({"https://example.org/wdl/x.wdl?a=1": TASK}))
     assert "differ in their query" in str(raised.value)
+
+
+def test_a_server_that_does_not_answer_is_tried_later_and_the_import_named() -> None:
+    def fetch(url: str) -> bytes:
+        raise errors.TryLater(f"{url}: connection refused")
+
+    with pytest.raises(errors.TryLater, match="refused") as raised:
+        bundle.of_text(MAIN.format(uri="https://example.org/wdl/x.wdl"), fetch=fetch)
+    assert str(raised.value.place) == "workflow.wdl:2:1"
