@@ -58,7 +58,7 @@ def _secret(response: Any) -> dict[str, str]:
     from moto.secretsmanager.models import secretsmanager_backends
 
     arn = response._get_param("secretArn")
-    backend = secretsmanager_backends[response.current_account][response.region]
+    backend: Any = secretsmanager_backends[response.current_account][response.region]
     try:
         text = backend.get_secret_value(arn, version_id=None, version_stage=None)["SecretString"]
         secret: dict[str, str] = json.loads(text)
