@@ -8,6 +8,7 @@ import pytest
 from aws_cdk.assertions import Match, Template
 
 from stacks.constructs.interface_endpoints import ENDPOINTS, InterfaceEndpoints
+from tests.stacks.recorded import RECORDED
 from tests.stacks.test_matrix import EXISTING
 
 
@@ -204,3 +205,19 @@ def test_an_existing_network_is_used_as_the_settings_describe_it(
         }
     )
     theirs["network"].resource_count_is("AWS::EC2::VPCEndpoint", 0)
+
+
+def test_every_service_that_was_called_has_a_way(
+    synthesise: Callable[..., Mapping[str, Template]],
+) -> None:
+    """`tests/acceptance/test_who_calls_what.py` holds the list against what runs call."""
+    made = synthesise(**{"set.network.egress": "endpoints", "set.database.login": "secret"})
+    reached = {
+        entry["Properties"]["ServiceName"].removeprefix("com.amazonaws.us-east-1.")
+        for entry in made["network"].find_resources("AWS::EC2::VPCEndpoint").values()
+        if entry["Properties"]["VpcEndpointType"] == "Interface"
+    }
+    services = {call.service for call in RECORDED}
+    assert {"batch", "logs", "s3", "ssm"} <= services
+    for service in services - {"s3"}:
+        assert {endpoint.short_name for endpoint in ENDPOINTS[service]} <= reached, service
