@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from orchestrator import errors
-from stacks.settings import ROOT, Settings, check, from_context, places
+from stacks.settings import ROOT, Settings, check, from_context, places, reference
 
 MINIMAL = 'account = "123456789012"\nregion = "eu-central-1"\n'
 
@@ -338,3 +338,8 @@ def test_all_sections_are_optional_and_all_keys_documented_by_type() -> None:
     for name, field in Settings.model_fields.items():
         if name not in ("environment", "account", "region"):
             assert not field.is_required(), name
+
+
+def test_the_reference_is_that_of_the_schema() -> None:
+    """`python -m stacks.settings.reference` writes it."""
+    assert reference.PATH.read_text(encoding="utf-8") == reference.render() + "\n"
