@@ -184,7 +184,10 @@ def _bootstrap_aws(
     yes: bool,
     prove: bool,
 ) -> None:
-    chosen = stack_settings.from_context({"environment": environment})
+    report = stack_settings.check({"environment": environment})
+    chosen = report.valid()
+    for finding in (*report.warnings, *report.notes):
+        say("settings", str(finding))
     session = _session(profile, chosen.region, chosen.account)
     variables = {"AWS_REGION": chosen.region, "AWS_DEFAULT_REGION": chosen.region}
     if profile:
