@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 import pytest
 from aws_cdk.assertions import Template
 
-from orchestrator import deployment
+from orchestrator import deployment, errors
+from tests.stacks.test_matrix import EVERYTHING
 from tests.stacks.text import render
 
 
@@ -17,7 +18,6 @@ def _contract(template: Template, environment: str) -> deployment.Deployment:
     # The port is a number, and the cluster's own.
     text, found = re.subn(r'"port":<[^>]*EndpointPort[^>]*>', '"port":5432', text)
     assert found == 1
-    assert len(text) < 4000  # the free tier of parameters holds 4,096 characters
     return deployment.parse(text, environment)
 
 
@@ -79,3 +79,60 @@ def test_the_largest_job_follows_from_the_instance_types_and_the_limit(
     )
     spot = _contract(made["contract"], "dev").queues[0]
     assert (spot.max_vcpus, spot.max_memory_mib) == (vcpus, memory_mib)
+
+
+def test_the_contract_says_all_of_an_environment_that_has_everything(
+    synthesise: Callable[..., Mapping[str, Template]],
+) -> None:
+    contract = _contract(synthesise(**EVERYTHING)["contract"], "dev")
+    assert contract.release == deployment.release()
+    queues = {q.name: q for q in contract.queues}
+    assert set(queues) == {
+        "dev-spot",
+        "dev-on-demand",
+        "dev-priority",
+        "dev-spot-arm64",
+        "dev-on-demand-gpu",
+    }
+    assert queues["dev-spot-arm64"].architecture == "arm64"
+    gpu = queues["dev-on-demand-gpu"]
+    assert (gpu.max_gpus, gpu.max_vcpus, gpu.max_memory_mib) == (1, 4, 15_308)
+    assert {q.max_disk_gib for q in contract.queues} == {200}
+    assert queues["dev-spot"].max_gpus == 0
+    registries = contract.registries
+    assert not registries.internet
+    ecr = "111122223333.dkr.ecr.us-east-1.amazonaws.com"
+    assert registries.rewrites == {"docker.io": f"{ecr}/docker-hub"}
+    assert contract.job_role_arns == (
+        contract.job_role_arn,
+        "arn:aws:iam::111122223333:role/special",
+    )
+    assert contract.fuse_mount
+    assert contract.host_log_group == "/orchestrator/dev/host"
+    assert contract.worker_log_group == "/orchestrator/dev/workers"
+    url = "https://sqs.us-east-1.amazonaws.com/111122223333/dev-batch-events"
+    assert contract.event_queue_url == url
+    database = contract.database
+    assert (database.login, database.user) == ("iam", "orchestrator")
+    assert database.cluster_arn is not None
+    assert "cluster" in database.cluster_arn
+
+
+@pytest.mark.parametrize("version", [1, deployment.VERSION + 1])
+def test_a_contract_of_another_version_is_refused_with_what_to_do(
+    templates: Mapping[str, Template], version: int
+) -> None:
+    contract = _contract(templates["contract"], "dev")
+    text = contract.model_copy(update={"version": version}).model_dump_json()
+    with pytest.raises(errors.DeploymentUnsupported, match=f"version {version}") as raised:
+        deployment.parse(text, "dev")
+    assert "deploy with the stacks of this release" in raised.value.hint
+
+
+def test_a_long_contract_still_fits_its_parameter(
+    synthesise: Callable[..., Mapping[str, Template]],
+) -> None:
+    for context in ({"environment": "prod"}, EVERYTHING):
+        (entry,) = synthesise(**context)["contract"].find_resources("AWS::SSM::Parameter").values()
+        assert entry["Properties"]["Tier"] == "Intelligent-Tiering"  # free up to 4,096 characters
+        assert len(render(entry["Properties"]["Value"])) < 8192
