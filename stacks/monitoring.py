@@ -126,7 +126,7 @@ class MonitoringStack(EnvironmentStack):
             self,
             "Budget",
             budget=budgets.CfnBudget.BudgetDataProperty(
-                budget_name=f"{settings.environment}-orchestrator",
+                # No name: other recipients make a new budget, which must stand beside the old one.
                 budget_type="COST",
                 time_unit="MONTHLY",
                 budget_limit=budgets.CfnBudget.SpendProperty(amount=limit, unit="USD"),
