@@ -10,6 +10,8 @@ workflows, and those whose server has died.
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import queue
 import threading
 import time
@@ -32,12 +34,14 @@ from orchestrator.engine.run import Progress, Run
 from orchestrator.engine.tenure import Heartbeat, Tenure, is_dead, this_process
 from orchestrator.filesystems.base import Filesystems
 from orchestrator.model import states
-from orchestrator.model.records import Record, WorkflowRecord
+from orchestrator.model.records import EventRecord, Record, WorkflowRecord
 from orchestrator.model.states import WorkflowState
 from orchestrator.store.base import Lease, Store
 from orchestrator.wdl.document import Document
 
 _log = structlog.get_logger(__name__)
+
+_OPEN_AGAIN_SECONDS = 60.0
 
 # What a commit is made of, so that none takes long (20 ms on SQLite), and how much may wait for one
 # before a run is given no more time.
@@ -121,6 +125,7 @@ class Engine:
         self._claims_at = 0.0
         self._claim_pause = settings.claim_poll_seconds
         self._claiming = False
+        self._unopened: dict[str, float] = {}  # what cannot be opened here -> when to try again
         self._store_problem: str | None = None
         self._heartbeat = Heartbeat(
             store,
@@ -453,6 +458,7 @@ class Engine:
                     self._over[root.id] = root
                     self._changed.notify_all()
             case events.OpenFailed(lease, _, error):
+                self._unopened[lease.root_id] = self._clock() + _OPEN_AGAIN_SECONDS
                 self._let_go(lease.root_id, error)
             case events.Changed(backend, changes):
                 self._on_changes(backend, changes)
@@ -466,7 +472,12 @@ class Engine:
                     if busy
                     else min(2 * self._claim_pause, self._settings.claim_poll_longest_seconds)
                 )
+                now = self._clock()
+                self._unopened = {root: at for root, at in self._unopened.items() if at > now}
                 for lease in leases:
+                    if lease.root_id in self._unopened:
+                        self._effects.call(lambda lease=lease: self._release(lease))  # type: ignore[misc]
+                        continue
                     with self._changed:  # whoever waits for it does not notice
                         if lease.root_id in self._active or lease.root_id in self._tenures:
                             # Its time had run out while the store was away: nobody else has taken
@@ -563,6 +574,10 @@ class Engine:
                 self._settings.runs[backend],
                 self._clock(),
             )
+        except (errors.Invalid, errors.WorkflowFailed) as error:
+            if journal is None or journal.workflows[0].state is not WorkflowState.SUBMITTED:
+                return events.OpenFailed(lease, journal, error)
+            return self._refuse(lease, journal.workflows[0], error)
         except errors.OrchestratorError as error:
             return events.OpenFailed(lease, journal, error)
         except Exception as error:
@@ -570,6 +585,24 @@ class Engine:
             wrapped = errors.OrchestratorError(f"the workflow could not be opened: {error}")
             return events.OpenFailed(lease, journal, wrapped)
         return events.Opened(lease, run, backend)
+
+    def _refuse(
+        self, lease: Lease, root: WorkflowRecord, error: errors.OrchestratorError
+    ) -> events.Event:
+        """A workflow that can never begin has failed: doors may take one in unchecked."""
+        now = self._clock()
+        failed = dataclasses.replace(
+            root,
+            state=WorkflowState.FAILED,
+            failures=json.dumps([{"message": error.sentence, "causedBy": []}]),
+            started_at=now,
+            ended_at=now,
+        )
+        try:
+            self._store.write(lease, [failed, EventRecord(root.id, root.id, now, "Finished")])
+        except errors.OrchestratorError as not_written:
+            return events.OpenFailed(lease, None, not_written)
+        return events.Ended(lease, failed)
 
     def _claim(self, limit: int) -> events.Event:
         """New workflows, and those whose server is gone: of a server that has certainly died (it

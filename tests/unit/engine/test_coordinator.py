@@ -101,16 +101,20 @@ def test_a_fault_in_one_workflow_loses_no_news_of_another(
 @pytest.mark.parametrize(
     ("change", "kind", "words"),
     [
-        ({"inputs": '{"w.gone": 1}'}, errors.InvalidInputs, "inputs"),
+        (  # of one that has begun: a release that understands it may come back
+            {"inputs": '{"w.gone": 1}', "state": WorkflowState.RUNNING},
+            errors.InvalidInputs,
+            "inputs",
+        ),
         ({"backend": "batch"}, errors.BackendUnavailable, "batch"),
     ],
 )
 def test_a_workflow_that_cannot_be_taken_up_says_why_and_its_lease_is_given_back(
-    world: World, change: dict[str, str], kind: type[errors.OrchestratorError], words: str
+    world: World, change: dict[str, Any], kind: type[errors.OrchestratorError], words: str
 ) -> None:
     root_id = world.submit(ONE)
     (lease,) = world.store.claim("before", 60, 1, root_id)
-    record: WorkflowRecord = dataclasses.replace(world.store.workflow(root_id), **change)  # type: ignore[arg-type]
+    record: WorkflowRecord = dataclasses.replace(world.store.workflow(root_id), **change)
     world.store.write(lease, [record])
     world.store.release(lease)
     engine = world.engine(FakeBackend(succeed))
@@ -266,3 +270,35 @@ def test_an_abort_withdraws_what_waits_to_be_submitted(world: World) -> None:
     assert record is not None
     assert record.state is WorkflowState.ABORTED
     assert len(backend.submissions) == 2
+
+
+def test_a_workflow_that_can_never_begin_has_failed(world: World) -> None:
+    """As doors that take anything in need it; its inputs lack what its document asks for."""
+    root_id = world.submit(ONE)
+    record = world.store.workflow(root_id)
+    broken = dataclasses.replace(
+        record, id=f"{root_id[:-4]}beef", root_id=f"{root_id[:-4]}beef", inputs='{"w.nonsense": 1}'
+    )
+    world.store.create(broken)
+    engine = world.engine(FakeBackend(succeed), capacity=5, claim_poll_seconds=0.05)
+    ended = engine.wait(broken.id, timeout=20)
+    assert ended is not None
+    assert ended.state is WorkflowState.FAILED
+    assert "nonsense" in (world.store.workflow(broken.id).failures or "")
+    other = engine.wait(root_id, timeout=20)
+    assert other is not None
+    assert other.state is WorkflowState.SUCCEEDED
+
+
+def test_what_cannot_be_opened_here_is_left_to_others_and_stays_as_it_is(world: World) -> None:
+    root_id = world.submit(ONE)
+    elsewhere = dataclasses.replace(
+        world.store.workflow(root_id), id="elsewhere", root_id="elsewhere", backend="of another"
+    )
+    world.store.create(elsewhere)
+    engine = world.engine(FakeBackend(succeed), capacity=5, claim_poll_seconds=0.05)
+    with pytest.raises(errors.BackendUnavailable, match="of another"):
+        engine.wait("elsewhere", timeout=20)
+    assert engine.wait(root_id, timeout=20) is not None
+    assert world.store.workflow("elsewhere").state is WorkflowState.SUBMITTED
+    eventually(lambda: world.store.claim("another server", 60, 1, "elsewhere"))
