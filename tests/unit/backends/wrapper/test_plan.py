@@ -103,3 +103,14 @@ def test_without_pinned_identities_nothing_is_looked_at_twice() -> None:
 def test_rendering_is_deterministic() -> None:
     parts = {"outputs": OutputPlan(files=("b", "a/"), globs=("*",), reads=("b",))}
     assert render(**parts) == render(**parts)
+
+
+def test_no_command_of_a_plan_grows_with_the_inputs() -> None:
+    """All words of one command together have a limit; shell functions and builtins have none."""
+    inputs = tuple(
+        InputFile(f"s3://b/{number}/k", f"/scratch/tok/inputs/{number}/k") for number in range(2000)
+    )
+    lines = render(inputs=inputs)["plan"].decode().splitlines()
+    making = [line for line in lines if line.startswith("mkdir ")]
+    assert sum(line.count("/scratch/tok/inputs/") for line in making) == 2000
+    assert max(map(len, making)) < 4000
