@@ -23,7 +23,6 @@ from orchestrator.local_aws.cloudformation.resources.base import (
 _SIMPLE = (
     "AvailabilityZones",
     "CapacityRebalance",
-    "DefaultCooldown",
     "DefaultInstanceWarmup",
     "DesiredCapacity",
     "HealthCheckGracePeriod",
@@ -42,7 +41,7 @@ class AutoScalingGroup(ResourceType):
 
     type = "AWS::AutoScaling::AutoScalingGroup"
     name_property = "AutoScalingGroupName"
-    updatable = frozenset({*_SIMPLE, *_LAUNCH, "Tags"})
+    updatable = frozenset({*_SIMPLE, *_LAUNCH, "Cooldown", "Tags"})
     replacing = frozenset({"AutoScalingGroupName"})
     unchangeable = frozenset(
         {"LifecycleHookSpecificationList", "MetricsCollection", "NotificationConfigurations"}
@@ -111,6 +110,8 @@ class AutoScalingGroup(ResourceType):
     @staticmethod
     def _arguments(request: Request) -> dict[str, Any]:
         arguments = request.pick(*_SIMPLE, *_LAUNCH)
+        if "Cooldown" in request.properties:
+            arguments["DefaultCooldown"] = request.get("Cooldown")
         if "VPCZoneIdentifier" in arguments:
             arguments["VPCZoneIdentifier"] = ",".join(arguments["VPCZoneIdentifier"])
         return arguments

@@ -111,9 +111,10 @@ class JobQueue(ResourceType):
             "Priority",
             "SchedulingPolicyArn",
             "State",
+            "Tags",
         }
     )
-    replacing = frozenset({"JobQueueName", "Tags"})
+    replacing = frozenset({"JobQueueName"})
 
     def create(self, request: Request) -> Made:
         arguments = self._arguments(request)
@@ -129,6 +130,7 @@ class JobQueue(ResourceType):
         arguments = self._arguments(request)
         arguments.setdefault("jobStateTimeLimitActions", [])
         request.client("batch").update_job_queue(jobQueue=request.physical_id, **arguments)
+        _sync_tags(request, request.physical_id)
         return self._made(request.physical_id)
 
     def delete(self, request: Request) -> None:
@@ -138,7 +140,7 @@ class JobQueue(ResourceType):
             batch.delete_job_queue(jobQueue=arn)
 
     def _arguments(self, request: Request) -> dict[str, Any]:
-        arguments: dict[str, Any] = _api(request.pick(*self.updatable))
+        arguments: dict[str, Any] = _api(request.pick(*self.updatable - {"Tags"}))
         arguments.setdefault("state", "ENABLED")
         return arguments
 
@@ -150,8 +152,8 @@ class JobQueue(ResourceType):
 class SchedulingPolicy(ResourceType):
     type = "AWS::Batch::SchedulingPolicy"
     name_property = "Name"
-    updatable = frozenset({"FairsharePolicy"})
-    replacing = frozenset({"Name", "Tags"})
+    updatable = frozenset({"FairsharePolicy", "Tags"})
+    replacing = frozenset({"Name"})
 
     def create(self, request: Request) -> Made:
         tags = request.tags()
@@ -166,6 +168,7 @@ class SchedulingPolicy(ResourceType):
         request.client("batch").update_scheduling_policy(
             arn=request.physical_id, **_api(request.pick("FairsharePolicy"))
         )
+        _sync_tags(request, request.physical_id)
         return Made(request.physical_id, {"Arn": request.physical_id})
 
     def delete(self, request: Request) -> None:

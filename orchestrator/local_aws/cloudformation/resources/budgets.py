@@ -11,21 +11,18 @@ from orchestrator.local_aws.cloudformation.resources.base import (
     ResourceType,
 )
 
-_IDENTITY = ("BudgetName", "BudgetType", "TimeUnit")
-
 
 class Budget(ResourceType):
-    """A budget's name, type, time unit and notifications are replaced with it, as on AWS."""
+    """Another name and other notifications make another budget, as on AWS: one that has a name of
+    its own cannot change its notifications."""
 
     type = "AWS::Budgets::Budget"
     updatable = frozenset({"Budget"})
-    replacing = frozenset({"NotificationsWithSubscribers", "ResourceTags"})
+    replacing = frozenset({"NotificationsWithSubscribers"})
 
     def replaces(self, old: Properties, new: Properties) -> bool:
-        before, after = old["Budget"], new["Budget"]
-        return super().replaces(old, new) or any(
-            before.get(name) != after.get(name) for name in _IDENTITY
-        )
+        names = [properties["Budget"].get("BudgetName") for properties in (old, new)]
+        return super().replaces(old, new) or names[0] != names[1]
 
     def create(self, request: Request) -> Made:
         name = request.get("Budget").get("BudgetName") or request.name("", 100)
