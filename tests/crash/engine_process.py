@@ -90,7 +90,7 @@ def assembled(setup: Setup) -> Assembly:
         s3 = session.client("s3", endpoint_url=setup.cloud.endpoint)
         filesystems = Filesystems(LocalFilesystem(), S3Filesystem(s3))
     return Assembly(
-        store=SqlStore(setup.url),
+        store=SqlStore(setup.url, busy_seconds=setup.busy_seconds),
         backends={backend.name: backend},
         filesystems=filesystems,
         default_backend=backend.name,

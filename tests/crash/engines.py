@@ -43,6 +43,7 @@ class Setup:
     owner: str | None = None
     lease_seconds: float = 60.0
     capacity: int = 0
+    busy_seconds: float = 30.0
     settings: Mapping[str, Any] = field(default_factory=dict)  # of the backend
     cloud: Any = None  # what `aws_batch` is made from, see `engine_process`
 
