@@ -37,24 +37,27 @@ ENVIRONMENTS = ("dev", "prod", "local")
 
 
 def _normal(template: Mapping[str, Any]) -> Any:
-    """Without what follows from other files of the project: hashes of assets, the release."""
+    """Without what follows from other files of the project: hashes of assets, the release.
+
+    CDK sorts the resources of a policy: by hashes, where they have some.
+    """
     text = re.sub(r"[0-9a-f]{64}", "<sha256>", json.dumps(template))
-    text = text.replace(f'release\\":\\"{deployment.release()}', 'release\\":\\"<release>')
     return _in_order(json.loads(text))
 
 
 def _in_order(node: Any) -> Any:
-    """CDK sorts the resources of a policy, which are assets by their hashes in some of them."""
     if isinstance(node, list):
         return [_in_order(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    return {
-        key: sorted(value, key=json.dumps)
-        if key == "Resource" and isinstance(value, list)
-        else _in_order(value)
-        for key, value in node.items()
-    }
+    if isinstance(node, dict):
+        return {
+            key: sorted(value, key=json.dumps)
+            if key == "Resource" and isinstance(value, list)
+            else _in_order(value)
+            for key, value in node.items()
+        }
+    if isinstance(node, str):
+        return node.replace(f'"release":"{deployment.release()}"', '"release":"<release>"')
+    return node
 
 
 def _compare(path: Path, text: str) -> None:
