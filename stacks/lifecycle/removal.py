@@ -46,17 +46,17 @@ def destroy(
 
 
 def _buckets(cloudformation: Any, environment: str) -> Iterator[str]:
-    pages = cloudformation.get_paginator("describe_stacks").paginate()
-    for stack in (stack for page in pages for stack in page["Stacks"]):
-        marks = {tag["Key"]: tag["Value"] for tag in stack.get("Tags", ())}
-        if marks.get("orchestrator:environment") != environment:
-            continue
-        found = cloudformation.get_paginator("list_stack_resources").paginate(
-            StackName=stack["StackId"]
-        )
-        for resource in (r for page in found for r in page["StackResourceSummaries"]):
+    """The buckets of the one stack that makes some."""
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(
+        StackName=f"{environment}-storage"
+    )
+    try:
+        for resource in (r for page in pages for r in page["StackResourceSummaries"]):
             if resource["ResourceType"] == "AWS::S3::Bucket" and "PhysicalResourceId" in resource:
                 yield resource["PhysicalResourceId"]
+    except ClientError as error:
+        if "does not exist" not in str(error):
+            raise
 
 
 def _stop_logging(s3: Any, bucket: str) -> None:

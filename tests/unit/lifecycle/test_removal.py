@@ -59,12 +59,8 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(removal, "_AT_ONCE", 10)
     with mock_aws():
         cloudformation, s3 = client("cloudformation"), client("s3")
-        for name, environment in (("dev-storage", "dev"), ("prod-storage", "prod")):
-            cloudformation.create_stack(
-                StackName=name,
-                TemplateBody=json.dumps(template),
-                Tags=[{"Key": "orchestrator:environment", "Value": environment}],
-            )
+        for name in ("dev-storage", "prod-storage"):
+            cloudformation.create_stack(StackName=name, TemplateBody=json.dumps(template))
         names = {
             stack: cloudformation.describe_stack_resource(StackName=stack, LogicalResourceId="B")[
                 "StackResourceDetail"
@@ -113,6 +109,21 @@ def test_data_that_is_to_be_kept_is_not_touched(bucket: str) -> None:
         destroy(FakeCdk(bucket), retention="keep")
     found = client("s3").list_objects_v2(Bucket=bucket, MaxKeys=1000)
     assert found["KeyCount"] == 24
+
+
+def test_an_environment_that_is_gone_is_gone(bucket: str) -> None:
+    class Nothing(FakeCdk):
+        def destroy(self) -> None:
+            self.tries += 1
+
+    cdk = Nothing("none")
+    removal.destroy(
+        cast(Cdk, cdk),
+        cast(Settings, SimpleNamespace(retention="destroy", environment="never")),
+        client,
+        lambda _: None,
+    )
+    assert cdk.tries == 1
 
 
 def test_a_failure_of_another_kind_is_told_at_once(bucket: str) -> None:
