@@ -36,6 +36,7 @@ from orchestrator.model.records import (
     CallRecord,
     FactRecord,
     Record,
+    SharedInput,
     WorkflowRecord,
 )
 from orchestrator.model.states import AttemptState, CallState, WorkflowState
@@ -85,6 +86,7 @@ class Run:
         self._broken: dict[str, tuple[str, str]] = {}  # sub-workflow -> what fails it: code, words
         self._job_count = 0
         self._puts = 0
+        self._shared: set[str] = set()  # digests of inputs that are recorded
         self._aborting = False  # its calls are being ended
         self._written_facts: list[FactRecord] = []  # of files that are being written
         self._document = document
@@ -343,6 +345,7 @@ class Run:
                 state=CallState.WAITING,
                 inputs_digest=ready.inputs_digest,
                 inputs=ready.inputs,
+                shared_inputs=self._share(ready),
                 started_at=self._outbox.now,
             )
             self._outbox.record(known)
@@ -369,6 +372,14 @@ class Run:
             call.task = flow.graph.task(ready)
             self._jobs.start(call, attempts)
         return False
+
+    def _share(self, ready: ReadyCall) -> str:
+        """Its large inputs by name; each is recorded once."""
+        for _, digest, text in ready.shared:
+            if digest not in self._shared:
+                self._shared.add(digest)
+                self._outbox.record(SharedInput(self.root.id, digest, text))
+        return json.dumps({name: digest for name, digest, _ in ready.shared})
 
     def _enter_sub_workflow(self, call: Call) -> None:
         parent = call.flow.record
@@ -603,7 +614,7 @@ class Run:
     # --- small parts
 
     def _workflow(self, record: WorkflowRecord, **changes: Any) -> WorkflowRecord:
-        record = replace(record, **changes)
+        record = states.moved(record, **changes)
         self._outbox.record(record)
         self._records_of_flows[record.id] = record
         return record

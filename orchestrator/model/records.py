@@ -36,7 +36,11 @@ class WorkflowRecord:
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """The journal: a call by its deterministic id, and its result."""
+    """The journal: a call by its deterministic id, and its result.
+
+    Large inputs are not in `inputs` but in `shared_inputs`, name -> sha256 of a SharedInput: what a
+    scatter hands to each of its shards is kept once.
+    """
 
     workflow_id: str
     root_id: str
@@ -53,6 +57,16 @@ class CallRecord:
     failure_message: str | None = None
     started_at: float | None = None
     ended_at: float | None = None
+    shared_inputs: str = "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class SharedInput:
+    """A large input of calls, by the sha256 of its canonical JSON."""
+
+    root_id: str
+    digest: str
+    json: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,4 +141,12 @@ class EventRecord:
     detail: str = "{}"
 
 
-Record = WorkflowRecord | CallRecord | AttemptRecord | SubmissionRecord | FactRecord | EventRecord
+Record = (
+    WorkflowRecord
+    | CallRecord
+    | SharedInput
+    | AttemptRecord
+    | SubmissionRecord
+    | FactRecord
+    | EventRecord
+)

@@ -128,6 +128,10 @@ class Store(Protocol):
     def calls(self, workflow_id: str) -> Sequence[CallRecord]:
         """The calls of one workflow, by id."""
 
+    def shared_inputs(self, root_id: str) -> Mapping[str, str]:
+        """The large inputs of a root workflow's calls as JSON, by what `shared_inputs` of their
+        records names them."""
+
     def attempts(self, workflow_id: str) -> Sequence[AttemptRecord]:
         """The attempts of one workflow, by call and attempt."""
 

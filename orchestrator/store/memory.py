@@ -15,6 +15,7 @@ from orchestrator.model.records import (
     EventRecord,
     FactRecord,
     Record,
+    SharedInput,
     SubmissionRecord,
     WorkflowRecord,
 )
@@ -36,6 +37,7 @@ class _Root:
     attempts: dict[tuple[str, str, int], AttemptRecord] = field(default_factory=dict)
     submissions: dict[str, SubmissionRecord] = field(default_factory=dict)
     facts: dict[tuple[str, str], FactRecord] = field(default_factory=dict)
+    shared_inputs: dict[str, str] = field(default_factory=dict)
     events: list[EventRecord] = field(default_factory=list)
     commands: list[tuple[int, str, str]] = field(default_factory=list)
     taken: dict[int, int] = field(default_factory=dict)  # command number -> epoch
@@ -52,6 +54,8 @@ class _Root:
                 self.submissions[record.id] = record
             case FactRecord():
                 self.facts.setdefault((record.kind, record.uri), record)
+            case SharedInput():
+                self.shared_inputs.setdefault(record.digest, record.json)
             case EventRecord():
                 self.events.append(record)
 
@@ -215,6 +219,11 @@ class MemoryStore(Store):
         with self._lock:
             root = self._root_of(workflow_id) or _Root()
             return tuple(c for c in _in_order(root.calls) if c.workflow_id == workflow_id)
+
+    def shared_inputs(self, root_id: str) -> Mapping[str, str]:
+        with self._lock:
+            root = self._roots.get(root_id)
+            return dict(root.shared_inputs) if root else {}
 
     def attempts(self, workflow_id: str) -> Sequence[AttemptRecord]:
         with self._lock:

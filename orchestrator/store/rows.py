@@ -19,6 +19,7 @@ from orchestrator.model.records import (
     EventRecord,
     FactRecord,
     Record,
+    SharedInput,
     SubmissionRecord,
     WorkflowRecord,
 )
@@ -32,8 +33,8 @@ from orchestrator.model.states import (
 from orchestrator.store import schema
 from orchestrator.store.base import Lease
 
-R = TypeVar("R", WorkflowRecord, CallRecord, AttemptRecord, SubmissionRecord, FactRecord,
-            EventRecord)  # fmt: skip
+R = TypeVar("R", WorkflowRecord, CallRecord, SharedInput, AttemptRecord, SubmissionRecord,
+            FactRecord, EventRecord)  # fmt: skip
 Row = dict[str, Any]
 
 
@@ -161,14 +162,17 @@ FACT = Mapping(
     derived={"uri_digest": lambda fact: uri_digest(fact.uri)},
     shared=("root_id", "kind"),
 )
+SHARED_INPUT = Mapping(SharedInput, schema.shared_input, ("digest",))
 EVENT = Mapping(EventRecord, schema.event, (), shared=("root_id", "workflow_id", "kind"))
 
 # In the order in which they are written: what others refer to comes first.
 UPSERTED: tuple[Mapping[Any], ...] = (WORKFLOW, CALL, SUBMISSION, ATTEMPT)
+# Never changed once they are there.
+KEPT: tuple[Mapping[Any], ...] = (FACT, SHARED_INPUT)
 
 
 class Batch:
-    """What one write is asked to keep: of each key the last record, of each fact the first."""
+    """What one write is asked to keep: of each key the last record, of a fact the first."""
 
     def __init__(self, lease: Lease, records: Iterable[Record]) -> None:
         """Raises ValueError for a record of another root: the lease does not cover it."""
@@ -183,7 +187,7 @@ class Batch:
                 continue
             kept = self._kept.setdefault(type(record), {})
             key = _KEY[type(record)](record)
-            if isinstance(record, FactRecord):
+            if isinstance(record, FactRecord | SharedInput):
                 kept.setdefault(key, record)
             else:
                 kept[key] = record
@@ -205,4 +209,4 @@ class Batch:
         return rows
 
 
-_KEY: dict[type, Callable[[Any], Any]] = {m.record: attrgetter(*m.key) for m in (*UPSERTED, FACT)}
+_KEY: dict[type, Callable[[Any], Any]] = {m.record: attrgetter(*m.key) for m in (*UPSERTED, *KEPT)}

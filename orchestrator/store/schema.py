@@ -125,6 +125,16 @@ call = sa.Table(
     sa.Column("failure_message", sa.Text),
     sa.Column("started_at", _Time),
     sa.Column("ended_at", _Time),
+    sa.Column("shared_inputs", sa.Text, nullable=False, server_default="{}"),
+    _epoch(),
+)
+
+shared_input = sa.Table(
+    "shared_input",
+    metadata,
+    _root(),
+    sa.Column("digest", _Key, primary_key=True),
+    sa.Column("json", sa.Text, nullable=False),
     _epoch(),
 )
 

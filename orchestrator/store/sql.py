@@ -123,6 +123,13 @@ class SqlStore(Store):
             rows.CALL, *self._of_workflow(schema.call, workflow_id), order=[call.id]
         )
 
+    def shared_inputs(self, root_id: str) -> Mapping[str, str]:
+        shared = schema.shared_input.c
+        query = sa.select(shared.digest, shared.json).where(shared.root_id == rows.clean(root_id))
+        return self._database.read(
+            lambda connection: {row.digest: row.json for row in connection.execute(query)}
+        )
+
     def attempts(self, workflow_id: str) -> Sequence[AttemptRecord]:
         attempt = schema.attempt.c
         return self._select(
@@ -235,8 +242,10 @@ class SqlStore(Store):
             for mapping in rows.UPSERTED:
                 if upserted := batch.rows(mapping):
                     connection.execute(self._upserts[mapping.record], upserted)
-            if facts := batch.rows(rows.FACT):
-                connection.execute(self._insert(schema.fact).on_conflict_do_nothing(), facts)
+            for mapping in rows.KEPT:
+                if kept := batch.rows(mapping):
+                    insert = self._insert(mapping.table).on_conflict_do_nothing()
+                    connection.execute(insert, kept)
             if events := batch.event_rows(last_event + 1):
                 connection.execute(sa.insert(schema.event), events)
             connection.execute(

@@ -30,14 +30,18 @@ from orchestrator.wdl.library import Library, Scope
 from orchestrator.wdl.miniwdl_state_machine import IndexedStateMachine
 from orchestrator.wdl.task import TaskCall
 
+_LARGE = 2_000  # characters of JSON from which on an input is kept once for all calls that get it
+
 
 @dataclass(frozen=True, slots=True)
 class ReadyCall:
     """A call whose inputs are known.
 
     `id` is unique in its workflow and the same at every replay: `call-align-03`. `shards` lists
-    scatter indices, outermost first. `inputs` is canonical JSON of the values given to the call;
-    defaults are chosen by the callee. `inputs_digest` covers the callee's source, too.
+    scatter indices, outermost first. `inputs` is canonical JSON of the values given to the call
+    but for the large ones, which are in `shared`: (name, sha256, canonical JSON), one text for all
+    shards that get the same. Defaults are chosen by the callee. `inputs_digest` covers all of it,
+    and the callee's source.
     """
 
     id: str
@@ -47,8 +51,15 @@ class ReadyCall:
     is_workflow: bool
     inputs: str
     inputs_digest: str
+    shared: tuple[tuple[str, str, str], ...]
     _callee: Any = field(repr=False, compare=False)
     _inputs: Any = field(repr=False, compare=False)
+
+    @property
+    def all_inputs(self) -> dict[str, Any]:
+        """As JSON values, the large ones among them."""
+        shared = {name: json.loads(text) for name, _, text in self.shared}
+        return {**json.loads(self.inputs), **shared}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +108,7 @@ class Graph:
         self._library = Library(workflow.effective_wdl_version, self._scope, self._rules)
         self._error: errors.OrchestratorError | None = None
         self._outputs: dict[str, Any] | None = None
-        self._rendered: dict[int, tuple[Any, str]] = {}  # large values, as JSON
+        self._rendered: dict[int, tuple[Any, tuple[str, str]]] = {}  # see `_json`
 
     def advance(self, budget_seconds: float | None = None) -> Advance:
         """Step until nothing can move: every call that became ready.
@@ -186,12 +197,16 @@ class Graph:
     def _ready(self, instructions: Any) -> ReadyCall:
         job = self._machine.jobs[instructions.id]
         callee = instructions.callee
-        bindings = sorted((binding.name, binding.value) for binding in instructions.inputs)
-        inputs = (
-            "{"
-            + ",".join(f"{json.dumps(name)}:{self._json(value)}" for name, value in bindings)
-            + "}"
-        )
+        small: list[str] = []
+        shared: list[tuple[str, str, str]] = []
+        for name, value in sorted((b.name, b.value) for b in instructions.inputs):
+            text, digest = self._json(value)
+            if digest:
+                shared.append((name, digest, text))
+            else:
+                small.append(f"{json.dumps(name)}:{text}")
+        inputs = "{" + ",".join(small) + "}"
+        identity = [callee.digest, inputs, *(f"{name}={digest}" for name, digest, _ in shared)]
         return ReadyCall(
             id=instructions.id,
             name=self._machine.node(job.id).name,
@@ -199,22 +214,26 @@ class Graph:
             callee=callee.name,
             is_workflow=isinstance(callee, Tree.Workflow),
             inputs=inputs,
-            inputs_digest=hashlib.sha256(f"{callee.digest}\n{inputs}".encode()).hexdigest(),
+            inputs_digest=hashlib.sha256("\n".join(identity).encode()).hexdigest(),
+            shared=tuple(shared),
             _callee=callee,
             _inputs=instructions.inputs,
         )
 
-    def _json(self, value: Any) -> str:
-        """Canonical JSON. An array that all shards share is rendered once, not once a shard."""
-        large = isinstance(value, Value.Array | Value.Map) and len(value.value) > 100
-        if large and (known := self._rendered.get(id(value))) is not None and known[0] is value:
+    def _json(self, value: Any) -> tuple[str, str]:
+        """Canonical JSON, and its sha256 if it is large. An array that all shards share is rendered
+        once, not once a shard."""
+        many = isinstance(value, Value.Array | Value.Map) and len(value.value) > 100
+        if many and (known := self._rendered.get(id(value))) is not None and known[0] is value:
             return known[1]
         text = json.dumps(value.json, sort_keys=True, separators=(",", ":"))
-        if large:
+        large = len(text) > _LARGE
+        rendered = text, hashlib.sha256(text.encode()).hexdigest() if large else ""
+        if many:
             if len(self._rendered) >= 16:
                 self._rendered.clear()
-            self._rendered[id(value)] = (value, text)
-        return text
+            self._rendered[id(value)] = (value, rendered)
+        return rendered
 
     def _failure(self, error: Exception) -> errors.OrchestratorError:
         ours = diagnostics.behind(error, errors.OrchestratorError)

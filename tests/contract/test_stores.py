@@ -15,6 +15,7 @@ from orchestrator.model.records import (
     CallRecord,
     EventRecord,
     FactRecord,
+    SharedInput,
     Record,
     SubmissionRecord,
     WorkflowRecord,
@@ -768,3 +769,16 @@ def test_a_workflow_leaves_its_hold_once(store: Store) -> None:
     assert store.workflow("released").ended_at is None
     assert [lease.root_id for lease in store.claim("one", 60, 5)] == ["released"]
     assert not store.leave_hold("nobody", WorkflowState.SUBMITTED)
+
+
+def test_a_shared_input_is_kept_once_and_by_its_root(store: Store) -> None:
+    store.create(root("other"))
+    lease = claimed(store)
+    shared = SharedInput("w", "d" * 64, '["a","b"]')
+    named = replace(call(), shared_inputs=json.dumps({"xs": shared.digest}))
+    store.write(lease, [shared, named])
+    store.write(lease, [replace(shared, json="[]"), shared])
+    assert store.shared_inputs("w") == {shared.digest: '["a","b"]'}
+    assert not store.shared_inputs("other")
+    assert store.calls("w") == (named,)
+    assert store.journal(lease).calls == (named,)

@@ -8,7 +8,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from orchestrator.model.records import AttemptRecord, EventRecord, FactRecord, SubmissionRecord
+from orchestrator.model.records import (
+    AttemptRecord,
+    EventRecord,
+    FactRecord,
+    SharedInput,
+    SubmissionRecord,
+)
 from orchestrator.model.states import AttemptState, SubmissionState
 from orchestrator.store import schema
 from orchestrator.store.sql import SqlStore
@@ -41,7 +47,9 @@ def _use_everything(store: SqlStore) -> None:
     attempt = AttemptRecord("w", "w", "call-t-1", 1, AttemptState.QUEUED, "s", 0)
     submission = SubmissionRecord("s", "w", "n", "b", "q", 1, SubmissionState.INTENDED, 1.0)
     happened = EventRecord("w", "w", 1.0, "k")
-    store.write(lease, [call(1), attempt, submission, fact, happened])
+    shared = SharedInput("w", "d" * 64, "[1]")
+    store.write(lease, [call(1), attempt, submission, fact, happened, shared])
+    store.shared_inputs("w")
     store.journal(lease)
     store.workflow("w")
     store.matching("")

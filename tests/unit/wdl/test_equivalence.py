@@ -122,7 +122,7 @@ def test_both_machines_give_the_same(name: str, seed: int) -> None:
     expected_outputs, expected_calls = stock(loaded, given, random.Random(seed))
 
     def behave(call: ReadyCall) -> dict[str, Any]:
-        return answer(call.callee, json.loads(call.inputs), call.id)
+        return answer(call.callee, call.all_inputs, call.id)
 
     graph = Graph(loaded, inputs.bind(loaded, given), Facts(), "s3://scratch")
     outputs, calls = run(graph, behave, random.Random(seed + 100))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 
@@ -517,3 +518,29 @@ def test_many_shards_cost_what_few_do() -> None:
     lines_a_shard(2)  # what is made once and kept
     few, many = lines_a_shard(50), lines_a_shard(400)
     assert many < 1.1 * few
+
+
+def test_a_large_input_is_rendered_once_and_named_by_its_content() -> None:
+    graph = start(
+        load(
+            """version 1.1
+            workflow w {
+              input { Array[String] xs  String small = "s" }
+              scatter (i in range(50)) { call t { input: xs = xs, s = small, i = i } }
+            }
+            task t { input { Array[String] xs  String s  Int i } command {} }
+            """
+        ),
+        {"xs": [f"s3://bucket/sample-{i}" for i in range(500)]},
+    )
+    calls: list[ReadyCall] = []
+    while len(calls) < 50:
+        calls += graph.advance().calls
+    assert all(json.loads(call.inputs).keys() == {"s", "i"} for call in calls)
+    (first, *others) = [call.shared for call in calls]
+    ((name, digest, text),) = first
+    assert (name, digest) == ("xs", hashlib.sha256(text.encode()).hexdigest())
+    assert all(shared[0][2] is text for shared in others)
+    assert len(json.loads(text)) == 500
+    assert calls[0].all_inputs == {"xs": json.loads(text), "s": "s", "i": 0}
+    assert len({call.inputs_digest for call in calls}) == 50
