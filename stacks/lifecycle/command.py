@@ -200,6 +200,7 @@ def _bootstrap_aws(
         say("destroy", f"stacks of {environment}; retention is {chosen.retention!r}")
         make: Callable[[str], Any] = session.client  # type: ignore[assignment]
         removal.destroy(cdk, chosen, make, lambda text: say("", text))
+        images.unpin(session.client("ssm"), chosen)
         path.unlink(missing_ok=True)
         return
     say("assets", "static tools for hosts and jobs, pinned by hash")
@@ -212,6 +213,8 @@ def _bootstrap_aws(
     _confirm(yes, f"Deploy {environment!r}? It costs money from then on.")
     if not ready:
         cdk.bootstrap(chosen.account, chosen.region)
+    for name, image in images.pin(ssm, chosen).items():
+        say("images", f"hosts start from {image}, now and later: {name}")
     say("deploy", "stacks, with cdk deploy")
     # The orchestrator's host is not ready before it can log in, and only from here can its login
     # be made: all but the host, then the login, then the rest.
