@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,8 @@ from orchestrator.model.records import (
     CallRecord,
     EventRecord,
     FactRecord,
-    SharedInput,
     Record,
+    SharedInput,
     SubmissionRecord,
     WorkflowRecord,
 )

@@ -74,7 +74,7 @@ def test_no_statement_reads_a_whole_table(store: SqlStore) -> None:
             if engine.name == "sqlite":
                 rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", parameters)
                 plan = [row[3] for row in rows]
-                served = ("USING INDEX", "USING COVERING INDEX", "CONSTANT ROW")
+                served = ("USING INDEX", "USING COVERING INDEX", "CONSTANT ROW", "(subquery")
                 bad = [s for s in plan if s.startswith("SCAN") and not any(w in s for w in served)]
             else:
                 # Sequential scans cost a fortune now: one is only left where nothing else serves.
