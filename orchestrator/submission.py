@@ -42,8 +42,9 @@ def submit(
     labels: Mapping[str, Any],
     say: Callable[[str], None],
     places: Mapping[str, errors.Place] | None = None,
+    hold: bool = False,
 ) -> str:
-    """Create the workflow; the answer is its id.
+    """Create the workflow, on hold if that is asked for; the answer is its id.
 
     `input_files` are (path, content) in order, a later one wins; `assignments` are `key=value` and
     win over all. `places`: where inputs stand in their files. A relative path among the inputs is
@@ -91,7 +92,7 @@ def submit(
             id=root_id,
             root_id=root_id,
             name=document.workflow_name,
-            state=WorkflowState.SUBMITTED,
+            state=WorkflowState.ON_HOLD if hold else WorkflowState.SUBMITTED,
             bundle=document.bundle.digest,
             inputs=json.dumps(bound.json, separators=(",", ":")),
             options=json.dumps(options),

@@ -32,6 +32,7 @@ from orchestrator.cli import (
     run,
     server,
     status,
+    submit,
 )
 
 app = typer.Typer(
@@ -43,6 +44,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("run")(run.run)
+app.command("submit")(submit.submit)
 app.command("resume")(resume.resume)
 app.command("status")(status.status)
 app.command("abort")(abort.abort)

@@ -28,6 +28,21 @@ Environment = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Argument(help="Inputs as key=value; again for arrays.", metavar="[KEY=VALUE]..."),
+]
+Inputs = Annotated[
+    list[Path] | None,
+    typer.Option("--inputs", "-i", help="A JSON or YAML file of inputs; a later one wins."),
+]
+WorkflowOptions = Annotated[
+    Path | None,
+    typer.Option("--options", "-o", help="A JSON or YAML file of workflow options."),
+]
+Labels = Annotated[
+    Path | None, typer.Option("--labels", "-l", help="A JSON or YAML file of labels.")
+]
 NoContainers = Annotated[
     bool,
     typer.Option(

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from orchestrator import errors
 from orchestrator.cli import options
 
 
 def run(
     workflow: options.Workflow,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Argument(help="Inputs as key=value; again for arrays.", metavar="[KEY=VALUE]..."),
-    ] = None,
-    inputs: Annotated[
-        list[Path] | None,
-        typer.Option("--inputs", "-i", help="A JSON or YAML file of inputs; a later one wins."),
-    ] = None,
-    workflow_options: Annotated[
-        Path | None,
-        typer.Option("--options", "-o", help="A JSON or YAML file of workflow options."),
-    ] = None,
-    labels: Annotated[
-        Path | None, typer.Option("--labels", "-l", help="A JSON or YAML file of labels.")
-    ] = None,
+    assignments: options.Assignments = None,
+    inputs: options.Inputs = None,
+    workflow_options: options.WorkflowOptions = None,
+    labels: options.Labels = None,
     imports: options.Imports = None,
     strict: options.Strict = False,
     config: options.Config = None,
@@ -45,24 +33,15 @@ def run(
     Without --config or --environment it runs on this machine and keeps its records in
     .orchestrator/. Inputs on this machine are uploaded where the backend works on S3.
     """
-    from orchestrator import assembly, submission
-    from orchestrator.cli import following
-    from orchestrator.wdl import input_files
+    from orchestrator import assembly
+    from orchestrator.cli import following, submit
 
     settings = options.load(config, environment)
     loaded = options.load_workflow(workflow, imports, strict, settings)
-    given = [(path, input_files.read(path)) for path in inputs or []]
     made = assembly.assemble(settings, containers=not no_containers)
     try:
-        root = submission.submit(
-            made,
-            loaded,
-            input_files=[(path, content.values) for path, content in given],
-            places={key: at for _, content in given for key, at in content.places.items()},
-            assignments=assignments or [],
-            options=_optional(workflow_options),
-            labels=_optional(labels),
-            say=lambda text: None if quiet else typer.echo(text, err=True),
+        root = submit.create(
+            made, loaded, assignments, inputs, workflow_options, labels, quiet=quiet
         )
         if not quiet:
             typer.echo(f"workflow {loaded.workflow_name} {root}", err=True)
@@ -76,9 +55,3 @@ def run(
         )
     finally:
         made.close()
-
-
-def _optional(path: Path | None) -> dict[str, Any]:
-    from orchestrator.wdl import input_files
-
-    return {} if path is None else input_files.read(path, errors.InvalidOptions).values

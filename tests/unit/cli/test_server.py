@@ -16,12 +16,6 @@ from typing import Any
 
 import pytest
 
-from orchestrator.assembly import assemble
-from orchestrator.config import settings
-from orchestrator.model.states import WorkflowState
-from orchestrator.submission import submit
-from orchestrator.wdl import bundle, document
-
 HELLO = """version 1.1
 workflow hello { call greet output { String words = greet.words } }
 task greet { command <<< echo hello >>> output { String words = read_string(stdout()) } }
@@ -59,15 +53,8 @@ def eventually(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the server and this process keep their database."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    process = start(folder, "--port", "0")
+def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    process = start(tmp_path, "--port", "0")
     yield process
     process.kill()
     process.wait()
@@ -75,44 +62,48 @@ def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
     process.stderr.close()
 
 
-def new_workflow(folder: Path) -> str:
-    (folder / "hello.wdl").write_text(HELLO)
-    made = assemble(settings.load(None))
-    try:
-        return submit(
-            made,
-            document.load(bundle.read(folder / "hello.wdl")),
-            input_files=[],
-            assignments=[],
-            options={},
-            labels={},
-            say=lambda line: None,
-        )
-    finally:
-        made.close()
+def orchestrator(folder: Path, *arguments: str) -> str:
+    """What the command prints."""
+    command = [str(Path(sys.executable).with_name("orchestrator")), *arguments]
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def status(folder: Path, root_id: str) -> Any:
+    return json.loads(orchestrator(folder, "status", root_id, "--json"))
 
 
 def test_it_runs_what_is_submitted_and_stops_when_told_to(
-    folder: Path, running: subprocess.Popen[str]
+    tmp_path: Path, running: subprocess.Popen[str]
 ) -> None:
+    folder = tmp_path
     address = address_of(running)
     assert ask(f"{address}/health")["status"] == "ok"
     assert ask(f"{address}/engine/v1/status")["engine"]["ok"] is True
     assert ask(f"{address}/engine/v1/version")["cromwell"]
     with pytest.raises(urllib.error.HTTPError, match="404"):
         ask(f"{address}/etc/passwd")
-    root_id = new_workflow(folder)
-    made = assemble(settings.load(None))
-    try:
-        eventually(lambda: made.store.workflow(root_id).state is WorkflowState.SUCCEEDED)
-        assert json.loads(made.store.workflow(root_id).outputs or "") == {"hello.words": "hello"}
-    finally:
-        made.close()
+    (folder / "hello.wdl").write_text(HELLO)
+    held, aborted = (
+        orchestrator(folder, "submit", "hello.wdl", "--hold", "--quiet") for _ in range(2)
+    )
+    root_id = orchestrator(folder, "submit", "hello.wdl", "--quiet")
+    done = eventually(lambda: (s := status(folder, root_id))["end"] and s)
+    assert done["outputs"] == {"hello.words": "hello"}
+    assert status(folder, held)["status"] == "On Hold"
+    orchestrator(folder, "release", held)
+    orchestrator(folder, "abort", aborted)
+    assert status(folder, aborted)["status"] == "Aborted"
+    assert eventually(lambda: (s := status(folder, held))["end"] and s)["status"] == "Succeeded"
     running.send_signal(signal.SIGTERM)
     assert running.wait(30) == 0
 
 
-def test_a_port_that_is_taken_is_said_and_nothing_begins(folder: Path) -> None:
+def test_a_port_that_is_taken_is_said_and_nothing_begins(tmp_path: Path) -> None:
+    folder = tmp_path
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

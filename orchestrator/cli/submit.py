@@ -1,0 +1,85 @@
+"""`orchestrator submit`: a workflow for the server to run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator import errors
+from orchestrator.cli import options
+from orchestrator.model.states import WorkflowState
+
+if TYPE_CHECKING:
+    from orchestrator.assembly import Assembly
+    from orchestrator.wdl.document import Document
+
+
+def submit(
+    workflow: options.Workflow,
+    assignments: options.Assignments = None,
+    inputs: options.Inputs = None,
+    workflow_options: options.WorkflowOptions = None,
+    labels: options.Labels = None,
+    imports: options.Imports = None,
+    strict: options.Strict = False,
+    config: options.Config = None,
+    environment: options.Environment = None,
+    hold: Annotated[
+        bool, typer.Option("--hold", help="It waits for `orchestrator release`.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the id.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Hand a workflow in and print its id. `orchestrator server` on the same database runs it."""
+    from orchestrator import assembly
+
+    settings = options.load(config, environment)
+    loaded = options.load_workflow(workflow, imports, strict, settings)
+    made = assembly.assemble(settings)
+    try:
+        root = create(
+            made, loaded, assignments, inputs, workflow_options, labels, quiet=quiet, hold=hold
+        )
+    finally:
+        made.close()
+    state = WorkflowState.ON_HOLD if hold else WorkflowState.SUBMITTED
+    print(json.dumps({"id": root, "status": state}) if as_json else root)
+
+
+def create(
+    made: Assembly,
+    loaded: Document,
+    assignments: Sequence[str] | None,
+    inputs: Sequence[Path] | None,
+    workflow_options: Path | None,
+    labels: Path | None,
+    *,
+    quiet: bool,
+    hold: bool = False,
+) -> str:
+    """Read what the options name and create the workflow; the answer is its id."""
+    from orchestrator import submission
+    from orchestrator.wdl import input_files
+
+    given = [(path, input_files.read(path)) for path in inputs or []]
+    return submission.submit(
+        made,
+        loaded,
+        input_files=[(path, content.values) for path, content in given],
+        places={key: at for _, content in given for key, at in content.places.items()},
+        assignments=assignments or [],
+        options=_optional(workflow_options),
+        labels=_optional(labels),
+        say=lambda text: None if quiet else typer.echo(text, err=True),
+        hold=hold,
+    )
+
+
+def _optional(path: Path | None) -> dict[str, Any]:
+    from orchestrator.wdl import input_files
+
+    return {} if path is None else input_files.read(path, errors.InvalidOptions).values
