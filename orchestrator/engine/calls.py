@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.engine.outbox import Outbox
@@ -95,7 +95,7 @@ class Calls:
     def change(self, call: Call, **changes: Any) -> None:
         """Write what is new about it."""
         before = call.record.state
-        call.record = replace(call.record, **changes)
+        call.record = states.moved(call.record, **changes)
         self._outbox.record(call.record)
         if call.record.state is not before:
             counts = self._counts[call.record.name]

@@ -375,7 +375,7 @@ class Jobs:
         live = self._submissions.get(submission_id)
         if live is None or live.record.state is not SubmissionState.INTENDED:
             return
-        live.record = replace(live.record, state=SubmissionState.SUBMITTED, job_id=job_id)
+        live.record = states.moved(live.record, state=SubmissionState.SUBMITTED, job_id=job_id)
         live.handle = replace(live.handle, job_id=job_id)
         self._outbox.record(live.record)
         self._answered(submission_id)
@@ -482,7 +482,7 @@ class Jobs:
         assert record is not None
         if record.state is AttemptState.RUNNING:
             return
-        call.attempt_record = replace(
+        call.attempt_record = states.moved(
             record,
             state=AttemptState.RUNNING,
             job_id=change.job_id,
@@ -610,7 +610,7 @@ class Jobs:
         assert record is not None
         manifest = change.manifest if change else None
         self._outbox.record(
-            replace(
+            states.moved(
                 record,
                 state=state,
                 job_id=change.job_id if change else None,
@@ -660,7 +660,7 @@ class Jobs:
         return self._attached.get((ref.workflow_id, ref.call_id, ref.attempt))
 
     def _settle(self, live: LiveSubmission, state: SubmissionState) -> None:
-        live.record = replace(live.record, state=state)
+        live.record = states.moved(live.record, state=state)
         self._outbox.record(live.record)
         self._submissions.pop(live.record.id, None)
         self._answered(live.record.id)

@@ -7,6 +7,7 @@ import pytest
 from orchestrator.model import states
 from orchestrator.model.attempt import AttemptRef
 from orchestrator.model.failures import RETRY_CLASS, Failure, FailureCode, RetryClass
+from orchestrator.model.records import SubmissionRecord
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,21 @@ def test_an_attempts_token_is_its_own() -> None:
     }
     assert len(refs) == 4
     assert all(len(token) == 16 for token in refs)
+
+
+def test_states_of_different_kinds_that_are_spelled_alike_are_told_apart() -> None:
+    workflow, submission = states.WorkflowState, states.SubmissionState
+    assert workflow.SUBMITTED == submission.SUBMITTED  # type: ignore[comparison-overlap]
+    assert states.may_follow(workflow.SUBMITTED, workflow.RUNNING)
+    assert states.may_follow(submission.SUBMITTED, submission.SETTLED)
+    assert states.may_follow(states.CallState.RUNNING, states.CallState.DONE)
+    assert states.may_follow(workflow.RUNNING, workflow.SUCCEEDED)
+
+
+def test_a_record_moves_only_where_it_may() -> None:
+    record = SubmissionRecord("s", "w", "n", "b", "", 1, states.SubmissionState.INTENDED, 0.0)
+    moved = states.moved(record, state=states.SubmissionState.SUBMITTED, job_id="j")
+    assert (moved.state, moved.job_id) == (states.SubmissionState.SUBMITTED, "j")
+    assert states.moved(moved, job_id="k").job_id == "k"
+    with pytest.raises(ValueError, match="Intended cannot follow Submitted"):
+        states.moved(moved, state=states.SubmissionState.INTENDED)
