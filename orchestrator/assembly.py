@@ -39,7 +39,7 @@ from orchestrator.wdl import document, imports, loading
 from orchestrator.wdl.bundle import Bundle
 from orchestrator.wdl.rules import Rules
 
-_LEASE_SECONDS = 60.0
+LEASE_SECONDS = 60.0
 _DOCUMENTS_KEPT = 32
 _COPYING = 16  # at once
 
@@ -97,7 +97,7 @@ class Assembly:
         Raises NotAllowed when a living process holds it, or when the workflow is over.
         """
         owner = this_process()
-        leases = self.store.claim(owner, _LEASE_SECONDS, 1, root_id)
+        leases = self.store.claim(owner, LEASE_SECONDS, 1, root_id)
         if leases:
             return leases[0]
         record = self.store.workflow(root_id)
@@ -106,15 +106,16 @@ class Assembly:
         if record.state is WorkflowState.ON_HOLD:
             raise errors.NotAllowed(f"workflow {root_id} is on hold; it has to be released first")
         holder = self.store.holder(root_id)
-        if holder is None or is_dead(holder):  # None: it was given back just now
-            stolen = self.store.steal(owner, _LEASE_SECONDS, root_id, holder or "")
+        # None: it was given back just now. This process's own: from its creation.
+        if holder in (None, owner) or is_dead(holder or ""):
+            stolen = self.store.steal(owner, LEASE_SECONDS, root_id, holder or "")
             if stolen is not None:
                 return stolen
         host, _, rest = (holder or "?").partition("/")
         pid = rest.split("/")[1] if rest.count("/") >= 2 else "?"
         raise errors.NotAllowed(
             f"workflow {root_id} is being run by process {pid} on {host}",
-            hint=f"if that one is dead, try again in {_LEASE_SECONDS:.0f} s",
+            hint=f"if that one is dead, try again in {LEASE_SECONDS:.0f} s",
         )
 
     def copy_outputs(self, workflow: WorkflowRecord, target: Path) -> Path:
@@ -232,7 +233,7 @@ def assemble(settings: Settings, *, containers: bool = True) -> Assembly:
         _engine_settings=EngineSettings(
             default_backend=settings.backend.default,
             runs=runs,
-            lease_seconds=_LEASE_SECONDS,
+            lease_seconds=LEASE_SECONDS,
             admission=Admission(limits),
             read_limit_bytes=rules.largest_read_bytes,
         ),

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from orchestrator import errors
-from orchestrator.assembly import Assembly
+from orchestrator.assembly import LEASE_SECONDS, Assembly
 from orchestrator.filesystems.local import identity
 from orchestrator.model import options as workflow_options
 from orchestrator.model import runtime
@@ -43,8 +43,10 @@ def submit(
     say: Callable[[str], None],
     places: Mapping[str, errors.Place] | None = None,
     hold: bool = False,
+    owner: str | None = None,
 ) -> str:
-    """Create the workflow, on hold if that is asked for; the answer is its id.
+    """Create the workflow, on hold if that is asked for; the answer is its id. An `owner` runs it
+    itself: it has the lease from the first moment.
 
     `input_files` are (path, content) in order, a later one wins; `assignments` are `key=value` and
     win over all. `places`: where inputs stand in their files. A relative path among the inputs is
@@ -100,7 +102,9 @@ def submit(
             directory=below(root, directory) if root else directory,
             backend=backend,
             submitted_at=time.time(),
-        )
+        ),
+        owner,
+        LEASE_SECONDS,
     )
     return root_id
 

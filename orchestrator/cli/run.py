@@ -35,13 +35,21 @@ def run(
     """
     from orchestrator import assembly
     from orchestrator.cli import following, submit
+    from orchestrator.engine.tenure import this_process
 
     settings = options.load(config, environment)
     loaded = options.load_workflow(workflow, imports, strict, settings)
     made = assembly.assemble(settings, containers=not no_containers)
     try:
         root = submit.create(
-            made, loaded, assignments, inputs, workflow_options, labels, quiet=quiet
+            made,
+            loaded,
+            assignments,
+            inputs,
+            workflow_options,
+            labels,
+            quiet=quiet,
+            owner=this_process(),
         )
         if not quiet:
             typer.echo(f"workflow {loaded.workflow_name} {root}", err=True)

@@ -60,8 +60,10 @@ def create(
     *,
     quiet: bool,
     hold: bool = False,
+    owner: str | None = None,
 ) -> str:
-    """Read what the options name and create the workflow; the answer is its id."""
+    """Read what the options name and create the workflow; the answer is its id. See
+    `submission.submit`."""
     from orchestrator import submission
     from orchestrator.wdl import input_files
 
@@ -76,6 +78,7 @@ def create(
         labels=_optional(labels),
         say=lambda text: None if quiet else typer.echo(text, err=True),
         hold=hold,
+        owner=owner,
     )
 
 

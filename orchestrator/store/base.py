@@ -60,8 +60,11 @@ class Store(Protocol):
     def bundle(self, digest: str) -> Mapping[str, str]:
         """File name -> text. The entry whose name is `""` names the main file."""
 
-    def create(self, workflow: WorkflowRecord) -> None:
-        """A new root workflow, state Submitted or On Hold."""
+    def create(
+        self, workflow: WorkflowRecord, owner: str | None = None, lease_seconds: float = 0.0
+    ) -> None:
+        """A new root workflow, state Submitted or On Hold. With an owner it has the lease from the
+        first moment: no server that looks for work comes first."""
 
     def workflow(self, workflow_id: str) -> WorkflowRecord:
         """One workflow by its whole id."""

@@ -85,13 +85,17 @@ class MemoryStore(Store):
             raise errors.NotFound(f"no source bundle {digest}")
         return dict(self._bundles[digest])
 
-    def create(self, workflow: WorkflowRecord) -> None:
+    def create(
+        self, workflow: WorkflowRecord, owner: str | None = None, lease_seconds: float = 0.0
+    ) -> None:
         if workflow.id != workflow.root_id:
             raise ValueError(f"workflow {workflow.id} is no root")
         with self._lock:
             if self._root_of(workflow.id):
                 raise errors.NotAllowed(f"a workflow {workflow.id} exists already")
             self._roots[workflow.id] = _Root(workflows={workflow.id: workflow})
+            if owner is not None:
+                self.claim(owner, lease_seconds, 1, workflow.id)
 
     def workflow(self, workflow_id: str) -> WorkflowRecord:
         with self._lock:

@@ -74,7 +74,9 @@ class SqlStore(Store):
 
     # Workflows, for doors
 
-    def create(self, workflow: WorkflowRecord) -> None:
+    def create(
+        self, workflow: WorkflowRecord, owner: str | None = None, lease_seconds: float = 0.0
+    ) -> None:
         if workflow.id != workflow.root_id:
             raise ValueError(f"workflow {workflow.id} is no root")
         [row] = rows.WORKFLOW.rows([workflow], epoch=0)
@@ -89,6 +91,10 @@ class SqlStore(Store):
             new = insert.returning(schema.workflow.c.id)
             if connection.execute(new, row).scalar() is not None:
                 connection.execute(sa.insert(schema.lease), lease)
+                if owner is not None:
+                    leases.claim(
+                        connection, self._now(), owner, lease_seconds, 1, row["id"], (), new_token()
+                    )
             elif not (again and connection.execute(same).scalar()):
                 raise errors.NotAllowed(f"a workflow {workflow.id} exists already")
 

@@ -783,3 +783,13 @@ def test_a_shared_input_is_kept_once_and_by_its_root(store: Store) -> None:
     assert not store.shared_inputs("other")
     assert store.calls("w") == (named,)
     assert store.journal(lease).calls == (named,)
+
+
+def test_who_creates_a_workflow_to_run_it_has_its_lease_at_once(store: Store) -> None:
+    store.create(root("mine"), "a", 60)
+    store.create(root("anybody's"))
+    assert [lease.root_id for lease in store.claim("b", 60, 5)] == ["anybody's"]
+    assert store.holder("mine") == "a"
+    lease = store.steal("a", 60, "mine", "a")
+    assert lease is not None
+    store.write(lease, [root("mine", state=WorkflowState.RUNNING)])
