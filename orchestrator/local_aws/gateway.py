@@ -33,6 +33,7 @@ from orchestrator.local_aws import answers, calls, faults, postgres
 from orchestrator.local_aws.cloudformation.api import CloudFormation
 from orchestrator.local_aws.loopback import Loopback
 from orchestrator.local_aws.moto_patches import batch as batch_patch
+from orchestrator.local_aws.moto_patches import budgets as budgets_patch
 from orchestrator.local_aws.moto_patches import cloudwatch as cloudwatch_patch
 from orchestrator.local_aws.moto_patches import ec2 as ec2_patch
 from orchestrator.local_aws.moto_patches import ecr as ecr_patch
@@ -159,6 +160,8 @@ class Gateway:
             case "batch":
                 batch_patch.apply()
                 self._install_batch()
+            case "budgets":
+                budgets_patch.apply()
             case "cloudwatch":
                 cloudwatch_patch.apply()
             case "ec2":

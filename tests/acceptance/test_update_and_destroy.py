@@ -148,7 +148,7 @@ def test_a_full_environment_is_built_survives_a_bad_change_is_changed_and_gone_a
 
 
 def _check_a_bad_change_changes_nothing(account: Account) -> None:
-    """One that only AWS can find wrong, when half of it is made: somebody has the prefix already."""
+    """One that only AWS finds wrong, when half of it is made: somebody has the prefix."""
     ecr = account.client("ecr")
     secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:ecr-pullthroughcache/gh-AbCdEf"
     ecr.create_pull_through_cache_rule(

@@ -207,6 +207,7 @@ def test_a_budget_and_its_notifications(cloud: Cloud, deploy: Deployed) -> None:
         return {
             "B": of(
                 "Budgets::Budget",
+                ResourceTags=tags(amount=str(amount)),
                 Budget={
                     "BudgetType": "COST",
                     "TimeUnit": "MONTHLY",
@@ -232,6 +233,10 @@ def test_a_budget_and_its_notifications(cloud: Cloud, deploy: Deployed) -> None:
     deploy(declared(200, "a@example.com"))
     assert deploy["B"] == first
     assert limits()[first] == "200"
+    arn = f"arn:aws:budgets::123456789012:budget/{first}"
+    assert as_map(budgets.list_tags_for_resource(ResourceARN=arn)["ResourceTags"]) == {
+        "amount": "200"
+    }
     deploy(declared(200, "b@example.com"))
     assert deploy["B"] != first
     assert limits() == {deploy["B"]: "200"}

@@ -17,7 +17,7 @@ class Budget(ResourceType):
     its own cannot change its notifications."""
 
     type = "AWS::Budgets::Budget"
-    updatable = frozenset({"Budget"})
+    updatable = frozenset({"Budget", "ResourceTags"})
     replacing = frozenset({"NotificationsWithSubscribers"})
 
     def replaces(self, old: Properties, new: Properties) -> bool:
@@ -45,10 +45,12 @@ class Budget(ResourceType):
     @staticmethod
     def _create(request: Request, name: str) -> None:
         budget: dict[str, Any] = {**request.get("Budget"), "BudgetName": name}
+        tags = request.tag_list(request.get("ResourceTags", []))
         request.client("budgets").create_budget(
             AccountId=request.account,
             Budget=budget,
             **request.pick("NotificationsWithSubscribers"),
+            **({"ResourceTags": tags} if tags else {}),
         )
 
 

@@ -23,13 +23,14 @@ from orchestrator.local_aws.batch.runners import proc
 from tests.unit.local_aws.batch.conftest import REGION, Cloud, until
 
 SERVER = """
-import os, sys, time
+import faulthandler, os, signal, sys, time
 from pathlib import Path
 from typing import Any
 from moto import mock_aws
 from orchestrator.local_aws import batch
 from tests.unit.local_aws.batch.conftest import Cloud
 os.environ["AWS_DEFAULT_REGION"] = "us-east-1"
+faulthandler.register(signal.SIGUSR1)  # where it is when it does not end
 state, pids = Path(sys.argv[1]), Path(sys.argv[2])
 with mock_aws():
     cloud = Cloud(batch.install(sys.argv[3], state, "http://127.0.0.1:1"))
@@ -81,7 +82,12 @@ def test_sigterm_kills_all_jobs(
     process, pids = server()
     assert all(alive(pid) for pid in pids)
     process.terminate()
-    assert process.wait(timeout=30) == -signal.SIGTERM
+    try:
+        assert process.wait(timeout=60) == -signal.SIGTERM
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGUSR1)  # says where, on stderr
+        process.wait(timeout=5)
+        raise
     until(lambda: not any(alive(pid) for pid in pids), "they are gone", seconds=5)
 
 
