@@ -301,6 +301,16 @@ class _Transformer(_parser._DocTransformer):
         return super().apply(meta, items)
 
     @_with_meta
+    def placeholder_option(self, meta: Any, items: Any) -> Any:
+        """A number (`~{default=0 n}`) is the text that is written there, as in Cromwell; miniwdl
+        leaves an expression, which none of its placeholders can print."""
+        name, value = super().placeholder_option(meta, items)
+        if isinstance(value, Expr.Int | Expr.Float):
+            line = self._source_text.split("\n")[value.pos.line - 1]
+            value = line[value.pos.column - 1 : value.pos.end_column - 1]
+        return name, value
+
+    @_with_meta
     def placeholder(self, meta: Any, items: Any) -> Any:
         made = super().placeholder(meta, items)
         return _Placeholder(made.pos, made.options, made.expr) if self._lenient else made

@@ -336,6 +336,19 @@ def test_optional_values_in_placeholders_vanish_where_they_are_null() -> None:
     assert prepare(task(source, given)).script == "[S|-n 3|S|p,q|/w/a1/inputs/0/f|T]"
 
 
+@pytest.mark.parametrize("version", ["draft-2", "1.0", "1.1", "1.2"])
+def test_options_of_placeholders_may_be_numbers(version: str) -> None:
+    source = """task t {
+      Int? n  Boolean b = false  Array[Int] a = [1, 2]
+      command <<<
+        é ${default=0 n}|${default=0.50 n}|${true=1 false=2.5 b}|${sep=0 a}
+      >>>
+    }"""
+    if version != "draft-2":
+        source = source.replace("$", "~").replace("Int? n", "input { Int? n }")
+    assert prepare(task(source, version=version)).script.strip() == "é 0|0.50|2.5|102"
+
+
 def test_commands_written_on_windows_run_on_linux() -> None:
     call = task("task t {\r\n  command <<<\r\n    echo a\r\n    echo b\r\n  >>>\r\n}")
     assert prepare(call).script == "\necho a\necho b\n"
