@@ -82,7 +82,7 @@ def start(
     port: int | None = None,
     jobs: JobRunner = "auto",
     listjobs_lag_seconds: float = 0.0,
-    deadline_seconds: float = 30.0,
+    deadline_seconds: float = 60.0,
 ) -> LocalAws:
     """The AWS of `state_dir`: the running one, or a new and empty one.
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from pathlib import Path
 
 import pytest
 
 from orchestrator.local_aws import process
+from orchestrator.local_aws.pids import KnownProcess
 
-from .conftest import ROOT, Environment, Program, bootstrap, run
+from .conftest import ORCHESTRATOR, ROOT, Environment, Program, bootstrap, run
 
 pytestmark = [pytest.mark.xdist_group("acceptance"), pytest.mark.timeout(300)]
 
@@ -28,7 +30,14 @@ def test_bootstrap_prints_the_outputs_last_and_copies_them(environment: Environm
     assert "--destroy" in environment.bootstrap.stderr
 
 
-def test_a_second_bootstrap_changes_nothing_and_works(environment: Environment) -> None:
+def test_a_second_bootstrap_changes_nothing_and_works_also_when_the_database_has_died(
+    environment: Environment,
+) -> None:
+    (pid_file,) = environment.aws.state_dir.glob("postgres/*/data/postmaster.pid")
+    database = KnownProcess.of(int(pid_file.read_text().split()[0]))
+    assert database is not None
+    database.send(signal.SIGKILL)
+    assert database.wait(30)
     again = bootstrap(environment.home)
     assert again.code == 0, again.stderr
     assert again.json.keys() == environment.bootstrap.json.keys()
@@ -36,6 +45,13 @@ def test_a_second_bootstrap_changes_nothing_and_works(environment: Environment) 
     after = process.status(environment.home / ".local-aws")
     assert after is not None
     assert after.pid == environment.aws.pid
+    workflow = re.search(r"workflow read_qc ([0-9a-f-]{36})", environment.bootstrap.stderr)
+    assert workflow
+    before = run(
+        [str(ORCHESTRATOR), "status", workflow[1], "--environment", "local", "--json"],
+        cwd=environment.home,
+    )
+    assert before.json["status"] == "Succeeded"  # what was in it is in it still
 
 
 def test_a_scatter_over_three_files_is_one_array_job_with_logs(environment: Environment) -> None:
