@@ -19,7 +19,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from orchestrator import deployment, errors
 from orchestrator.backends.base import Backend
 from orchestrator.config import aws, database_login
-from orchestrator.config.settings import AwsBatchProvider, LocalProvider, Settings, Sqlite
+from orchestrator.config.databases import Sqlite
+from orchestrator.config.providers import AwsBatchProvider, LocalProvider
+from orchestrator.config.settings import Settings
 from orchestrator.engine.admission import Admission, JobLimit
 from orchestrator.engine.coordinator import Engine, EngineSettings
 from orchestrator.engine.jobs import RunSettings
@@ -277,7 +279,7 @@ def _aws_batch(
     from orchestrator.backends.aws_batch.settings import Settings as BatchSettings
 
     auth = provider.config.filesystems.s3.auth
-    chosen = BatchSettings(root=provider.config.root)
+    chosen = BatchSettings(root=provider.config.root, shared_mounts=provider.config.shared_mounts)
     clients = Clients(
         contract.region,
         session=sessions.session(auth),

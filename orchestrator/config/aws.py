@@ -17,7 +17,8 @@ from botocore.credentials import (
 from botocore.exceptions import NoRegionError
 
 from orchestrator import errors
-from orchestrator.config.settings import AssumeRole, CustomKeys, Settings
+from orchestrator.config.auths import AssumeRole, CustomKeys
+from orchestrator.config.settings import Settings
 
 _ROLE_SESSION = "orchestrator"
 

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError
 
 from orchestrator import errors
 from orchestrator.config.aws import Sessions
-from orchestrator.config.settings import Postgres
+from orchestrator.config.databases import Postgres
 
 
 def parameters(database: Postgres) -> dict[str, str]:

@@ -63,13 +63,21 @@ def read(
     name: str = "<config>",
     environment: Mapping[str, str] | None = None,
     over_reference: bool = False,
+    properties: Mapping[str, str] | None = None,
 ) -> Document:
-    """As `loads`, with positions; `over_reference` lays the document over our reference config."""
+    """As `loads`, with positions; `over_reference` lays the document over our reference config.
+
+    `properties` lie over the document, as Java's system properties do in Typesafe Config.
+    """
     source = syntax.Source(name, text)
     within = (Path(name).resolve(),) if base_dir else ()  # a file that includes itself is refused
     fields = _expand(_parsed(source), base_dir or Path.cwd(), within, ())
     if over_reference:
         fields = _expand(_parsed(_reference()), REFERENCE.parent, (), ()) + fields
+    for key, value in (properties or {}).items():
+        path = ".".join(syntax.quoted(part) for part in key.split("."))
+        source = syntax.Source(f"-D{key}", f"{path} = {syntax.quoted(value)}")
+        fields += tuple(_expand(_parsed(source), Path.cwd(), (), ()))
     return Document(*resolve.resolve(fields, os.environ if environment is None else environment))
 
 

@@ -54,7 +54,7 @@ def sts() -> Iterator[None]:
 def key(sessions: Sessions, auth: str | None) -> str:
     credentials = sessions.session(auth).get_credentials()
     assert credentials is not None
-    return credentials.get_frozen_credentials().access_key
+    return str(credentials.get_frozen_credentials().access_key)
 
 
 def test_each_auth_has_credentials_of_its_own(make: Any, sts: None) -> None:

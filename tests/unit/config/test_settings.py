@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import errors
-from orchestrator.config import hocon, settings
+from orchestrator.config import auths, databases, hocon, providers, settings
 from tests.unit.config.test_templates import ARN, contract
 
 USER_FILE = """
@@ -83,31 +83,30 @@ def defects(tmp_path: Path, text: str) -> dict[str, errors.Finding]:
 
 def test_without_a_file_it_is_this_machine_and_sqlite_here() -> None:
     loaded = settings.load(None)
-    assert isinstance(loaded.provider, settings.LocalProvider)
+    assert isinstance(loaded.provider, providers.LocalProvider)
     assert loaded.provider.config.root == "cromwell-executions"
-    assert loaded.database == settings.Sqlite(path=Path(".orchestrator/orchestrator.db"))
+    assert loaded.database == databases.Sqlite(path=Path(".orchestrator/orchestrator.db"))
     assert loaded.warnings == ()
-    assert loaded.system.job_shell == "/bin/bash"
 
 
 def test_a_configuration_of_cromwells_is_read(tmp_path: Path) -> None:
     loaded = load(tmp_path, USER_FILE % ARN)
     provider = loaded.provider
-    assert isinstance(provider, settings.AwsBatchProvider)
+    assert isinstance(provider, providers.AwsBatchProvider)
     assert provider.config.root == "s3://my-data/cromwell-execution"
     assert provider.config.concurrent_job_limit == 1000
     assert provider.config.filesystems.s3.auth == "role"
     assert provider.config.default_runtime_attributes == {
         "queueArn": ARN, "scriptBucketName": "my-data", "memory": "4 GB"
     }  # fmt: skip
-    assert isinstance(loaded.database, settings.Postgres)
+    assert isinstance(loaded.database, databases.Postgres)
     assert (loaded.database.host, loaded.database.port) == ("db.example", 5433)
     assert (loaded.database.name, loaded.database.user) == ("cromwell", "cromwell")
     assert loaded.database.parameters == {"sslmode": "require"}
     assert loaded.database.password is not None
     assert loaded.database.password.get_secret_value() == "sesame"
     role = loaded.aws.auth("role")
-    assert isinstance(role, settings.AssumeRole)
+    assert isinstance(role, auths.AssumeRole)
     assert (role.base_auth, role.external_id) == ("keys", "1234")
     assert loaded.system.max_concurrent_workflows == 100
 
@@ -151,12 +150,12 @@ def test_secrets_are_never_shown(tmp_path: Path) -> None:
 def test_near_misses_are_asked_about_and_own_values_are_not(tmp_path: Path) -> None:
     loaded = load(
         tmp_path,
-        "my-own = 1\nsystme { x = 1 }\nsystem.job-shel = sh\n"
+        "my-own = 1\nsystme { x = 1 }\nsystem.delete-workflow-file = true\n"
         "backend.providers.Local.config.zzz = 1",
     )
     assert [(str(w.message), w.hint) for w in loaded.warnings] == [
         ("systme: unknown key", "did you mean system?"),
-        ("system.job-shel: unknown key", "did you mean job-shell?"),
+        ("system.delete-workflow-file: unknown key", "did you mean delete-workflow-files?"),
         ("backend.providers.Local.config.zzz: unknown key; it has no effect", ""),
     ]
 
@@ -218,7 +217,7 @@ def test_what_cannot_be_used_matters_only_where_it_is_used(tmp_path: Path) -> No
         }
     """
     loaded = load(tmp_path, grid)
-    assert isinstance(loaded.provider, settings.LocalProvider)
+    assert isinstance(loaded.provider, providers.LocalProvider)
     assert any("grid engine" in warning.message for warning in loaded.warnings)
     assert set(defects(tmp_path, grid + "backend.default = SGE")) == {
         "backend.providers.SGE.actor-factory"
@@ -232,7 +231,7 @@ def test_the_local_provider_has_keys_of_its_own(tmp_path: Path) -> None:
         'filesystems.local.localization = ["copy"] }',
     )
     provider = loaded.provider
-    assert isinstance(provider, settings.LocalProvider)
+    assert isinstance(provider, providers.LocalProvider)
     config = provider.config
     assert (config.cores, config.memory, config.containers) == (1.5, 3072, "podman")
     assert config.filesystems.local.localization == ("copy",)
@@ -261,13 +260,13 @@ def test_the_contract_stands_in_the_file_or_is_named(tmp_path: Path) -> None:
 
 def test_databases_of_a_file(tmp_path: Path) -> None:
     loaded = load(tmp_path, 'database.db.url = "jdbc:sqlite:/data/x.db"')
-    assert loaded.database == settings.Sqlite(path=Path("/data/x.db"))
+    assert loaded.database == databases.Sqlite(path=Path("/data/x.db"))
     loaded = load(tmp_path, 'database.db.url = "jdbc:hsqldb:mem:x"')
-    assert loaded.database == settings.Sqlite()
+    assert loaded.database == databases.Sqlite()
     assert "SQLite" in loaded.warnings[0].hint
     url = 'database.db.url = "jdbc:postgresql://h/n?user=u&password=sesame"'
     database = load(tmp_path, url).database
-    assert isinstance(database, settings.Postgres)
+    assert isinstance(database, databases.Postgres)
     assert (database.user, database.parameters) == ("u", {})
     assert "sesame" not in repr(database)
     found = defects(tmp_path, 'database.db.url = "jdbc:postgresql://u:sesame@h/n"')

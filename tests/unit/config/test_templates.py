@@ -10,7 +10,7 @@ import pytest
 import config_templates
 from config_templates.render import hocon as quoted
 from config_templates.render import render
-from orchestrator.config import hocon, settings
+from orchestrator.config import auths, databases, hocon, providers, settings
 from orchestrator.deployment import Database, Deployment, Queue
 
 ARN = "arn:aws:batch:eu-west-1:012345678901:job-queue/spot"
@@ -58,10 +58,10 @@ def test_a_rendered_environment_is_read_back(tmp_path: Path) -> None:
     assert loaded.aws.endpoint_url is None
     assert loaded.aws.auth("default").scheme == "default"
     provider = loaded.provider
-    assert isinstance(provider, settings.AwsBatchProvider)
+    assert isinstance(provider, providers.AwsBatchProvider)
     assert provider.config.root == "s3://dev-root/runs"
     assert provider.config.default_runtime_attributes["queueArn"] == ARN
-    assert loaded.database == settings.Postgres(
+    assert loaded.database == databases.Postgres(
         host="db.example", port=5433, name="workflows", secret_arn="arn:aws:secret"
     )
 
@@ -76,11 +76,11 @@ def test_an_aws_elsewhere_has_an_endpoint_and_keys_of_the_environment(
     loaded = settings.load(path)
     assert loaded.aws.endpoint_url == "http://127.0.0.1:5000"
     auth = loaded.aws.auth("default")
-    assert isinstance(auth, settings.CustomKeys)
+    assert isinstance(auth, auths.CustomKeys)
     assert auth.access_key == "local"
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOTHER")
     again = settings.load(path).aws.auth("default")
-    assert isinstance(again, settings.CustomKeys)
+    assert isinstance(again, auths.CustomKeys)
     assert again.access_key == "AKIAOTHER"
 
 
@@ -107,7 +107,7 @@ def test_every_key_the_local_template_offers_is_known(tmp_path: Path) -> None:
     loaded = settings.load(path)
     assert loaded.warnings == ()
     provider = loaded.provider
-    assert isinstance(provider, settings.LocalProvider)
+    assert isinstance(provider, providers.LocalProvider)
     assert (provider.config.cores, provider.config.memory) == (4, 16384)
     assert provider.config.concurrent_job_limit == 8
 
@@ -118,6 +118,6 @@ def test_a_login_by_iam_is_rendered_and_read_back(tmp_path: Path) -> None:
     )
     path = tmp_path / "dev.conf"
     path.write_text(render(contract().model_copy(update={"database": database})))
-    assert settings.load(path).database == settings.Postgres(
+    assert settings.load(path).database == databases.Postgres(
         host="db.example", port=5433, name="workflows", user="orchestrator", iam=True
     )

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from orchestrator import errors
-from orchestrator.config import database_login, settings
+from orchestrator.config import database_login, databases
 from orchestrator.store.database import Database
 from tests.postgres import PostgresServer, find_binaries, postgres_server, postgres_url
 
@@ -192,7 +192,7 @@ def test_a_token_is_signed_for_host_port_and_user_and_nothing_else_is_a_password
             assert (service, auth) == ("rds", "default")
             return Rds()
 
-    database = settings.Postgres(host="db", port=5433, name="n", user="me", iam=True)
+    database = databases.Postgres(host="db", port=5433, name="n", user="me", iam=True)
     sessions: Any = Sessions()
     assert database_login.token(database, sessions, "default")() == "signed"
     assert made == [{"DBHostname": "db", "Port": 5433, "DBUsername": "me"}]
@@ -201,7 +201,7 @@ def test_a_token_is_signed_for_host_port_and_user_and_nothing_else_is_a_password
     assert Path(found["sslrootcert"]).is_file()
     weaker = database.model_copy(update={"parameters": {"sslmode": "disable"}})
     assert database_login.parameters(weaker)["sslmode"] == "verify-full"
-    plain = settings.Postgres(host="db", name="n", user="me", parameters={"sslmode": "prefer"})
+    plain = databases.Postgres(host="db", name="n", user="me", parameters={"sslmode": "prefer"})
     assert database_login.parameters(plain) == {"sslmode": "prefer"}
 
 
