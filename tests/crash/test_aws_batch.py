@@ -72,7 +72,11 @@ def jobs_of(cloud: Cloud, root_id: str) -> list[str]:
             jobQueue=cloud.deployment.default_queue_arn, jobStatus=status
         ):
             found += [job["jobId"] for job in page["jobSummaryList"]]
-    described = batch.describe_jobs(jobs=found)["jobs"] if found else []
+    described = [
+        job
+        for start in range(0, len(found), 100)
+        for job in batch.describe_jobs(jobs=found[start : start + 100])["jobs"]
+    ]
     return [job["jobId"] for job in described if root_id in job.get("tags", {}).values()]
 
 
