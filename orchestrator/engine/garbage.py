@@ -34,6 +34,7 @@ def watch() -> None:
         if _engines == 1:
             _before = gc.get_threshold()
             gc.freeze()  # what the program has loaded stays
+            gc.collect()  # of next to nothing: the next full one comes when a little is new
             gc.set_threshold(*_THRESHOLDS)
             gc.callbacks.append(_on_collection)
 
@@ -57,6 +58,7 @@ def thaw() -> None:
         gc.unfreeze()
         gc.collect()
         gc.freeze()
+        gc.collect()
 
 
 def _on_collection(phase: str, info: Mapping[str, int]) -> None:
