@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import errors
+from orchestrator.model import states
 from orchestrator.model.records import AttemptRecord, CallRecord, WorkflowRecord
 from orchestrator.model.states import WorkflowState
 from orchestrator.store.sql import SqlStore
@@ -175,6 +176,16 @@ class World:
 
     def attempts(self, root_id: str) -> list[AttemptRecord]:
         return list(self.store.attempts(root_id))
+
+    def nothing_is_open(self, root_id: str) -> bool:
+        """Whether all its calls and attempts are over."""
+        found = [call.state for call in self.calls(root_id)]
+        tried = [attempt.state for attempt in self.attempts(root_id)]
+        return all(states.is_terminal(state) for state in (*found, *tried))
+
+    def is_held_by(self, root_id: str, engine: EngineProcess) -> bool:
+        """Whether this engine, under its own name, has the workflow's lease."""
+        return f"/{engine.pid}/" in (self.store.holder(root_id) or "")
 
     def lines(self) -> list[str]:
         """What the commands wrote: `<what> <directory of the attempt>`."""

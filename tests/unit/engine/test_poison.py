@@ -110,7 +110,7 @@ def test_a_backend_that_does_not_answer_is_asked_again_by_the_next(world: World)
     def away(jobs: object) -> None:
         raise errors.TryLater("throttled")
 
-    cancel, backend.cancel = backend.cancel, away  # type: ignore[method-assign,assignment]
+    cancel, backend.cancel = backend.cancel, away  # type: ignore[method-assign]
     (lease,) = world.store.claim("s3", 60, 1, dead_owners=["s2"])
     engine = world.engine(backend)
     engine.adopt(lease, 1e12)
