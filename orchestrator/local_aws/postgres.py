@@ -3,6 +3,7 @@
 Each cluster has a directory of its own below `<state dir>/postgres`, new when the cluster is made
 and gone with it: an AWS that was restarted is empty, and so are its databases. Hence nothing is
 synced to disk (fsync off), which makes it fast; a crash of the machine loses what is lost anyway.
+A server that is killed has written all that it said was committed.
 
 The server listens on 127.0.0.1 with SCRAM passwords; it has no Unix socket (a path may not be
 longer than 107 bytes) and no TLS (the wheel is built without). One that ends though nobody told it
@@ -53,7 +54,6 @@ _SETTINGS = {
     "max_connections": "200",
     "password_encryption": "'scram-sha-256'",
     "shared_buffers": "'64MB'",
-    "synchronous_commit": "off",
     "timezone": "'UTC'",
     "unix_socket_directories": "''",
 }

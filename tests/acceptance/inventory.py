@@ -9,7 +9,7 @@ Client = Callable[[str], Any]
 
 _DEAD = ("deleted", "deleting", "terminated", "shutting-down", "PendingDeletion", "INACTIVE")
 # Account-wide, made by moto or by `cdk bootstrap`.
-_OTHERS = ("/aws/service/", "/cdk-bootstrap/", "AWSServiceRole", "cdk-hnb659fds-", "alias/aws/")
+_OTHERS = ("AWSServiceRole", "cdk-hnb659fds-", "alias/aws/")
 
 
 def take(client: Client) -> frozenset[str]:
@@ -54,9 +54,12 @@ def _instances(client: Client) -> Iterator[str]:
 
 def _keys(client: Client) -> Iterator[str]:
     kms = client("kms")
+    aliases = _pages(kms, "list_aliases", "Aliases")
+    # AWS's own keys, which moto takes for a customer's.
+    of_aws = {a.get("TargetKeyId") for a in aliases if a["AliasName"].startswith("alias/aws/")}
     for key in _pages(kms, "list_keys", "Keys"):
         about = kms.describe_key(KeyId=key["KeyId"])["KeyMetadata"]
-        if about["KeyState"] not in _DEAD and about["KeyManager"] == "CUSTOMER":
+        if about["KeyState"] not in _DEAD and key["KeyId"] not in of_aws:
             yield key["KeyId"]
 
 
@@ -146,5 +149,14 @@ _KINDS: dict[str, Callable[[Client], Any]] = {
     "topic": _all("sns", "list_topics", "Topics", "TopicArn"),
     "subscription": _all("sns", "list_subscriptions", "Subscriptions", "SubscriptionArn"),
     "queue": _queues,
-    "parameter": _all("ssm", "describe_parameters", "Parameters", "Name"),
+    "parameter": _all(
+        "ssm",
+        "describe_parameters",
+        "Parameters",
+        "Name",
+        # AWS's own, of which there are thousands, are not asked for.
+        ParameterFilters=[
+            {"Key": "Name", "Option": "BeginsWith", "Values": ["/orchestrator", "full"]}
+        ],
+    ),
 }

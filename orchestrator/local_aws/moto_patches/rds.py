@@ -105,6 +105,11 @@ def _delete(original: Any) -> Any:
     @functools.wraps(original)
     def delete_db_cluster(backend: Any, *args: Any, **kwargs: Any) -> Any:
         cluster = original(backend, *args, **kwargs)
+        for name, snapshot in list(backend.cluster_snapshots.items()):
+            # AWS deletes automated backups with their cluster unless it is told not to.
+            automated = snapshot.snapshot_type == "automated"
+            if automated and snapshot.db_cluster_identifier == cluster.db_cluster_identifier:
+                del backend.cluster_snapshots[name]
         if hasattr(cluster, "local_aws_host"):
             _running().remove(cluster.db_cluster_resource_id)
         return cluster
