@@ -336,7 +336,7 @@ class Engine:
             for active in self._active.values():
                 self._effects.call(lambda lease=active.tenure.lease: self._take_commands(lease))  # type: ignore[misc]
         room = settings.capacity - len(self._active) - len(self._tenures)
-        if room > 0 and not self._claiming and now - self._claims_at >= settings.claim_poll_seconds:
+        if room > 0 and not self._claiming and now - self._claims_at >= self._claim_pause:
             self._claims_at, self._claiming = now, True
             self._effects.call(lambda: self._claim(room))
 

@@ -403,7 +403,7 @@ def test_the_place_of_an_attempt_is_its_own_and_always_the_same(lab: Lab) -> Non
 
 def test_a_name_that_cannot_be_carried_is_refused_and_nothing_starts(lab: Lab) -> None:
     job = lab.job("echo ran", inputs={"x": lab.put("x", b"")})
-    bad = replace(job, inputs=(replace(job.inputs[0], path=job.inputs[0].path + "\nx"),))
+    bad = replace(job, inputs=(replace(job.inputs[0], path=job.inputs[0].path + "\0x"),))
     submission = lab.submission(bad)
     with pytest.raises(errors.InvalidInputs):
         lab.backend().submit(submission)

@@ -9,7 +9,9 @@ import pytest
 
 from orchestrator import errors
 from orchestrator.assembly import Assembly, _Places
+from orchestrator.engine import tenure
 from orchestrator.engine.coordinator import EngineSettings
+from orchestrator.engine.tenure import this_process
 from orchestrator.filesystems.base import Filesystems
 from orchestrator.filesystems.local import LocalFilesystem
 from orchestrator.model.records import WorkflowRecord
@@ -130,8 +132,11 @@ def test_a_lease_that_is_given_back_while_it_is_asked_for_is_taken(
 def test_what_a_living_process_runs_is_left_to_it() -> None:
     made = assembled()
     submitted(made)
-    made.claim("id")
-    with pytest.raises(errors.NotAllowed, match=f"by process {os.getpid()} on"):
+    parent = os.getppid()
+    host, boot, _, _ = this_process().split("/")
+    other = "/".join((host, boot, str(parent), tenure._started(parent)))
+    assert made.store.claim(other, 60, 1, "id")
+    with pytest.raises(errors.NotAllowed, match=f"by process {parent} on"):
         made.claim("id")
 
 
@@ -141,3 +146,13 @@ def test_what_is_on_hold_or_over_is_not_taken_up() -> None:
         submitted(made, state)
         with pytest.raises(errors.NotAllowed, match=r"on hold|Failed already"):
             made.claim("id")
+
+
+@pytest.mark.parametrize("prefix", ["", "x"])
+def test_no_id_means_no_workflow(prefix: str) -> None:
+    """`orchestrator abort "$ID"` with an unset variable must not end the only workflow here."""
+    made = assembled()
+    made.store.create(succeeded(made, "Int n = 1", {"w.n": 1}))
+    assert made.find("i").id == "id"
+    with pytest.raises(errors.NotFound, match=f"no workflow '{prefix}' here"):
+        made.find(prefix)
