@@ -345,6 +345,8 @@ def _parsed(type_: Any, text: str) -> Any:
         return int(text)
     if isinstance(type_, Type.Float):
         try:
+            if "_" in text:
+                raise ValueError(text)  # Python alone reads 1_000 as a number
             return float(text)
         except ValueError:
             raise ValueError(f"expected Float, got {text!r}") from None

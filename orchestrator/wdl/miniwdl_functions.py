@@ -1,6 +1,8 @@
 """What is added to miniwdl's standard library and to its placeholders, for the whole process.
 
 - `write_object()` and `write_objects()`, which miniwdl lacks, are known to the type checker.
+- The entries of a Map literal have the types that were found for all of them, as those of an Array
+  literal have: `{"a": 0.5, "b": 1}` holds Floats.
 - Text that placeholders make is measured before it is made (`bounds`), array by array and in all:
   the library that evaluates is told of every placeholder's text.
 
@@ -16,6 +18,7 @@ from WDL import Error, Expr, StdLib, Type, Value
 from orchestrator.wdl import bounds
 
 _original_init = StdLib.Base.__init__
+_original_map_eval = Expr.Map._eval
 _original_eval_impl = Expr.Placeholder._eval_impl
 
 
@@ -69,6 +72,14 @@ def _eval_impl(self: Any, env: Any, stdlib: Any) -> Any:
     return text
 
 
+def _map_eval(self: Any, env: Any, stdlib: Any) -> Any:
+    made: Any = _original_map_eval(self, env, stdlib)
+    key_type, item_type = made.type.item_type
+    entries = [(key.coerce(key_type), item.coerce(item_type)) for key, item in made.value]
+    return Value.Map(made.type.item_type, entries)
+
+
 StdLib.Base.__init__ = _init  # type: ignore[method-assign]
 StdLib.Base.interpolated = lambda self, characters: None  # type: ignore[attr-defined]
+Expr.Map._eval = _map_eval  # type: ignore[method-assign]
 Expr.Placeholder._eval_impl = _eval_impl  # type: ignore[method-assign]

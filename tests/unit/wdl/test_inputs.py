@@ -213,7 +213,7 @@ def test_assignments_are_read_by_the_declared_type(loaded: document.Document) ->
 def test_every_wrong_assignment_is_one_finding(loaded: document.Document) -> None:
     with pytest.raises(errors.InvalidInputs) as raised:
         inputs.parse_assignments(
-            loaded, ["novalue", "n=x", "flag=yes", "n=1", "f=z", "index={", "names=[", "=x"]
+            loaded, ["novalue", "n=x", "flag=yes", "n=1", "f=1_0", "index={", "names=[", "=x"]
         )
     texts = [finding.message for finding in raised.value.findings]
     assert texts == [
@@ -221,7 +221,7 @@ def test_every_wrong_assignment_is_one_finding(loaded: document.Document) -> Non
         "'=x' is not of the form name=value",
         "w.n: given 2 times, but it is no array",
         "w.flag: expected true or false, got 'yes'",
-        "w.f: expected Float, got 'z'",
+        "w.f: expected Float, got '1_0'",
         "w.index: expected Map[String,File] as JSON: "
         "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
         "w.names: expected Array[String]+ as JSON: Expecting value: line 1 column 2 (char 1)",

@@ -142,6 +142,9 @@ CASES: list[tuple[str, str, str, Any]] = [
     ("1.2", "String", 'join_paths("s3://b/dir", ["x", "y"])', "s3://b/dir/x/y"),
     ("1.1", "String", "\"~{true='y' false='n' true} ~{default='d' 'x'}\"", "y x"),
     ("1.1", "String", "\"~{default='d' None}|~{None}|~{'-n ' + None}\"", "d||"),
+    ("1.0", "Map[String,Float]", '{"a": 0.5, "b": 1}', {"a": 0.5, "b": 1.0}),
+    ("1.0", "Map[String,String]", '{"a": 1, "b": "x"}', {"a": "1", "b": "x"}),
+    ("1.0", "Array[Map[String,String]]", '[{"a": "x", "b": true}]', [{"a": "x", "b": "true"}]),
     ("1.0", "String", '"~{1.5} ~{true} ~{-1}"', "1.500000 true -1"),
     ("1.0", "String", '"a" + 1 + "b" + 2.5', "a1b2.500000"),
     # arrays
