@@ -30,6 +30,7 @@ _WRAPPER_CODES = frozenset(
         FailureCode.DISK_FULL,
         FailureCode.INPUT_CHANGED,
         FailureCode.LOCALIZATION_FAILED,
+        FailureCode.OUTPUT_REFUSED,
         FailureCode.OUT_OF_MEMORY,
     }
 )
@@ -125,9 +126,7 @@ def parse(
         text = data.decode()
     except UnicodeDecodeError:
         text = data.decode(errors="replace")
-        failure = Failure(
-            FailureCode.DELOCALIZATION_FAILED, "the name of an output is not valid UTF-8"
-        )
+        failure = Failure(FailureCode.OUTPUT_REFUSED, "the name of an output is not valid UTF-8")
     try:
         document = _Document.model_validate_json(text)
     except ValidationError as error:

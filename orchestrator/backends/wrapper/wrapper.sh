@@ -390,7 +390,7 @@ w_odd_file() {
         "$w_roof"/*) ;;
         "$w_abs") ;;
         *)
-            w_fail 95 DELOCALIZATION_FAILED \
+            w_fail 95 OUTPUT_REFUSED \
                 "the output $1 is a link to $w_real, outside the directory of the attempt"
             return 1
             ;;
@@ -510,7 +510,7 @@ w_enter() {
         "$w_roof"/*) [ "$2" -ge 16 ] || w_walk "$1" $(($2 + 1)) ;;
         *)
             [ -z "$w_strict" ] ||
-                w_fail 95 DELOCALIZATION_FAILED "the output $1 is a link to $w_target, outside the attempt's directory"
+                w_fail 95 OUTPUT_REFUSED "the output $1 is a link to $w_target, outside the attempt's directory"
             ;;
     esac
 }
@@ -600,10 +600,10 @@ w_describe_found() {
             print "\"files\":[" files "],\n\"directories\":[" dirs "],\n\"globs\":[" globs "]"
             if (broken || (getline rest < (private "/found.real")) > 0) exit 1
         }' "$w_private/found" >"$w_private/described" ||
-        w_fail 95 DELOCALIZATION_FAILED "the names of outputs or of their link targets hold line breaks"
+        w_fail 95 OUTPUT_REFUSED "the names of outputs or of their link targets hold line breaks"
     [ ! -s "$w_private/refused" ] || {
         read -r w_line <"$w_private/refused"
-        w_fail 95 DELOCALIZATION_FAILED "the output $w_line"
+        w_fail 95 OUTPUT_REFUSED "the output $w_line"
     }
 }
 

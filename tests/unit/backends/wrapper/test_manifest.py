@@ -152,5 +152,5 @@ def test_names_that_are_not_utf8_fail_in_words() -> None:
     data = text.encode().replace(b'"odd"', b'"o\xff"')
     found = parse(data, kept_below=[BASE])
     assert found.failure is not None
-    assert found.failure.code is FailureCode.DELOCALIZATION_FAILED
+    assert found.failure.code is FailureCode.OUTPUT_REFUSED
     assert "UTF-8" in found.failure.message
