@@ -81,7 +81,7 @@ class Assembly:
 
     def find(self, id_prefix: str) -> WorkflowRecord:
         """The root workflow whose id starts so. Raises NotFound; NotAllowed when several do."""
-        matches = self.store.matching(id_prefix)
+        matches = self.store.matching(id_prefix) if id_prefix else ()
         if not matches:
             raise errors.NotFound(
                 f"no workflow {id_prefix!r} here", hint="`orchestrator status` lists them"
