@@ -37,7 +37,8 @@ class Cdk:
 
     def bootstrap(self, account: str, region: str) -> None:
         """Prepare an account and region for CDK; does nothing where that has been done."""
-        self._run("bootstrap", f"aws://{account}/{region}")
+        # Away from cdk.json: the app need not be synthesised to say what account it is for.
+        self._run("bootstrap", f"aws://{account}/{region}", folder=self.state)
 
     def deploy(self, *stacks: str) -> None:
         """Create or update `stacks` and all that they need, or every stack, in their order."""
@@ -52,7 +53,7 @@ class Cdk:
         """What a deployment would change, in CDK's words."""
         return self._run("diff", "--all", "--method=template")
 
-    def _run(self, command: str, *arguments: str) -> str:
+    def _run(self, command: str, *arguments: str, folder: Path = ROOT) -> str:
         temporary = self.state / "tmp"
         temporary.mkdir(parents=True, exist_ok=True)
         log_file = self.state / "deploy.log"
@@ -69,7 +70,7 @@ class Cdk:
             log.write(f"$ cdk {command} {' '.join(arguments)}\n")
             process = subprocess.Popen(
                 line,
-                cwd=ROOT,
+                cwd=folder,
                 env={**self._variables(), "TMPDIR": str(temporary), **self.environment},
                 pass_fds=(self.lock,),
                 start_new_session=True,  # one group, which is ended as a whole
