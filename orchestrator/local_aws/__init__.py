@@ -3,6 +3,7 @@
     process.py         start, stop and status of that process, from any other process
     server.py          the process: an HTTP server on the loopback interface
     gateway.py         what every request passes: door, control routes, counting, faults
+    answers.py         errors in the form of each service's protocol
     cloudformation/    CloudFormation, whole: templates, order, updates, replacement, roll-back
     postgres.py        the real PostgreSQL that stands behind an Aurora cluster
     moto_patches/      where moto's own answers are not AWS's
