@@ -170,12 +170,15 @@ class Assembly:
         self.store.close()
 
 
-def assemble(settings: Settings, *, containers: bool = True) -> Assembly:
+def assemble(settings: Settings, *, containers: bool = True, verified: bool = False) -> Assembly:
     """Everything the settings ask for; the database's schema is brought up to date.
 
     `containers=False`: the local backend runs tasks without the images that they name.
+    `verified`: AWS is asked first whether it knows every auth; raises EnvironmentProblem.
     """
     sessions = aws.Sessions(settings)
+    if verified:
+        sessions.verify()
     backends: dict[str, Backend] = {}
     runs: dict[str, RunSettings] = {}
     limits: dict[str, JobLimit] = {}
@@ -257,11 +260,13 @@ def _contract(
         return settings.orchestrator.deployment
     environment = settings.orchestrator.environment
     if environment is None:
+        region = sessions.region or "<region>"
         raise errors.InvalidConfig(
-            f"backend {name} does not say which deployed environment it works on",
+            f"backend {name} does not say which deployed environment its jobs run on",
             place=errors.Place(str(settings.path)),
-            hint='orchestrator.environment = "<name>"; `orchestrator config render` makes '
-            "a whole configuration",
+            hint="add --environment <name>, or these two lines to the file:\n"
+            '      orchestrator.environment = "<name>"\n'
+            f'      aws.region = "{region}"',
         )
     auth = provider.config.filesystems.s3.auth
     return deployment.read(sessions.client("ssm", auth), environment)

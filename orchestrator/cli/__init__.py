@@ -15,7 +15,7 @@ import os
 import sys
 import traceback
 from importlib import metadata
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import structlog
 import typer
@@ -27,6 +27,7 @@ from orchestrator.cli import (
     inputs,
     local_aws,
     logs,
+    options,
     release,
     resume,
     run,
@@ -54,6 +55,22 @@ app.command("inputs")(inputs.inputs)
 app.command("server")(server.server)
 app.add_typer(config.app, name="config")
 app.add_typer(local_aws.app, name="local-aws")
+
+
+@app.callback()
+def _properties(
+    properties: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-D",
+            metavar="NAME=VALUE",
+            help="As Java's: a key over those of the configuration; config.file; aws.accessKeyId "
+            "and aws.secretKey, which every user of this machine can see in the list of processes.",
+        ),
+    ] = None,
+) -> None:
+    """Runs WDL workflows on AWS Batch, or on this machine."""
+    options.take_properties(properties or [])
 
 
 def main() -> None:

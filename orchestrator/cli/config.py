@@ -1,16 +1,21 @@
-"""`orchestrator config`: check a configuration, or make the one of a deployed environment."""
+"""`orchestrator config`: what a configuration says, and the one of a deployed environment."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from orchestrator import deployment, errors
 from orchestrator.cli import options
+
+if TYPE_CHECKING:
+    from orchestrator.config.settings import Examined
+
+_NOWHERE = "reference"
 
 app = typer.Typer(help="Configuration files.", no_args_is_help=True)
 
@@ -18,18 +23,76 @@ app = typer.Typer(help="Configuration files.", no_args_is_help=True)
 @app.command()
 def check(
     path: Annotated[Path, typer.Argument(help="A Cromwell-style HOCON file.")],
+    environment: options.Environment = None,
     as_json: options.Json = False,
 ) -> None:
-    """Read a configuration and say all that is wrong with it. Exit code 3 where it is."""
+    """Say what becomes of every key of a configuration, and all that is wrong with it.
+
+    A key is used, or has no effect here, or is unknown. Exit code 3 where the file cannot be used.
+    """
+    examined = options.examine(path, environment)
+    if as_json:
+        print(json.dumps(_as_json(examined), indent=2))
+        raise typer.Exit(0 if examined.settings else errors.InvalidConfig.exit_code)
+    told = set()
+    for key in examined.keys:
+        if key.use != "used":
+            told.add(key.name)
+        print(f"{key.use:9}  {key.name}  {key.place or ''}" + (f"  {key.why}" if key.why else ""))
+    for warning in examined.warnings:
+        if warning.message.partition(": ")[0] not in told:
+            typer.echo(f"warning: {warning}", err=True)
+    examined.usable()
+    typer.echo(f"{path} can be used", err=True)
+
+
+def _as_json(examined: Examined) -> dict[str, Any]:
+    def finding(found: errors.Finding) -> dict[str, str]:
+        place = {"place": str(found.place)} if found.place else {}
+        return {"message": found.message, **place} | ({"hint": found.hint} if found.hint else {})
+
+    return {
+        "valid": examined.settings is not None,
+        "keys": [
+            {"key": key.name, "use": key.use, "why": key.why, "place": str(key.place or "")}
+            for key in examined.keys
+        ],
+        "warnings": [finding(warning) for warning in examined.warnings],
+        "defects": [finding(defect) for defect in examined.defects],
+    }
+
+
+@app.command()
+def show(
+    config: options.Config = None,
+    environment: options.Environment = None,
+    as_json: options.Json = False,
+) -> None:
+    """Print the settings that hold, each with the file and line that it comes from.
+
+    Secrets are masked. `reference`: nothing says otherwise.
+    """
+    from orchestrator.config.effective import effective
+
+    found = list(effective(options.examine(config, environment)))
+    if as_json:
+        rows = [
+            {"key": setting.name, "value": setting.value, "origin": str(setting.origin or _NOWHERE)}
+            for setting in found
+        ]
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    for setting in found:
+        value = json.dumps(setting.value, ensure_ascii=False)
+        print(f"{setting.name} = {value}  # {setting.origin or _NOWHERE}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of configurations, for editors."""
     from orchestrator.config import settings
 
-    loaded = settings.load(path)
-    if as_json:
-        print(json.dumps({"valid": True, "warnings": [str(w) for w in loaded.warnings]}, indent=2))
-        return
-    for warning in loaded.warnings:
-        typer.echo(f"warning: {warning}", err=True)
-    typer.echo(f"{path} can be used", err=True)
+    print(json.dumps(settings.schema(), indent=2))
 
 
 @app.command()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator import environments, errors
+from orchestrator import errors
 from orchestrator.config import settings
 
 if TYPE_CHECKING:
@@ -94,13 +95,45 @@ def resume_command(
     return shlex.join(words)
 
 
+# What `-Dname=value` says, as Java's system properties do: of this process.
+_properties: dict[str, str] = {}
+
+
+def take_properties(assignments: list[str]) -> None:
+    """Java's `-D` options. Credentials among them go where every AWS client of this process finds
+    them first; `config.file` is `--config`; all others lie over the configuration file."""
+    _properties.clear()
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not name or not equals:
+            raise errors.Invalid(f"-D{name} has no value", hint="-Dname=value")
+        _properties[name] = value
+    key, token = (_properties.pop(f"aws.{name}", None) for name in ("accessKeyId", "sessionToken"))
+    secrets = [_properties.pop(f"aws.{name}", None) for name in ("secretKey", "secretAccessKey")]
+    secret = secrets[0] or secrets[1]
+    if bool(key) != bool(secret) or (token and not key):
+        raise errors.Invalid(
+            "aws.accessKeyId and aws.secretKey go together", hint="give both by -D, or neither"
+        )
+    if key and secret:
+        os.environ.update(AWS_ACCESS_KEY_ID=key, AWS_SECRET_ACCESS_KEY=secret)
+        os.environ.pop("AWS_SESSION_TOKEN", None)
+        if token:
+            os.environ["AWS_SESSION_TOKEN"] = token
+
+
+def examine(config: Path | None, environment: str | None) -> settings.Examined:
+    """What the configuration that the options name comes to; with neither, the defaults."""
+    properties = dict(_properties)
+    file = properties.pop("config.file", None)
+    if config is None and file is not None:
+        config = Path(file)
+    return settings.examine(config, environment=environment, properties=properties)
+
+
 def load(config: Path | None, environment: str | None) -> settings.Settings:
-    """The settings that the options name; with neither, the embedded defaults."""
-    if config is not None and environment is not None:
-        raise errors.Invalid("--config and --environment exclude each other", hint="give one")
-    if environment is not None:
-        config = environments.config_file(environment)
-    loaded = settings.load(config)
+    """The settings that the options name; warnings are said. Raises InvalidConfig."""
+    loaded = examine(config, environment).usable()
     for warning in loaded.warnings:
         typer.echo(f"warning: {warning}", err=True)
     return loaded

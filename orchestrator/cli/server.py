@@ -48,7 +48,7 @@ def server(
         settings.webservice.interface if host is None else host,
         settings.webservice.port if port is None else port,
     )
-    made = assembly.assemble(settings)
+    made = assembly.assemble(settings, verified=True)
     engine = made.engine(settings.system.max_concurrent_workflows)
     web = uvicorn.Server(
         uvicorn.Config(

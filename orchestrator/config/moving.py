@@ -22,12 +22,12 @@ _OF_THE_CONTRACT = ("deployment", "deployment-json")
 class Moved:
     """A document with what its environment adds. `was_cromwells`: it said nothing of environments.
 
-    `warnings`: key, what became of it, what to do.
+    `left_out`: keys of its own that are not used, what became of them, and what is used instead.
     """
 
     document: hocon.Document
     was_cromwells: bool
-    warnings: tuple[tuple[KeyPath, str, str], ...] = ()
+    left_out: tuple[tuple[KeyPath, str, str], ...] = ()
 
 
 def to_environment(document: hocon.Document, name: str) -> Moved:
@@ -50,17 +50,14 @@ def to_environment(document: hocon.Document, name: str) -> Moved:
         path = environments.config_file(name)
     except errors.DeploymentMissing:
         return Moved(hocon.Document(data, document.places), cromwells)
-    there = hocon.load(path)
+    there = hocon.read(hocon.text_of(path), path.parent, name=str(path))
     if not any(key in own for key in _OF_THE_CONTRACT):
-        own.update(
-            {
-                key: value
-                for key, value in _block(there, "orchestrator").items()
-                if key in _OF_THE_CONTRACT
-            }
-        )
-    warnings = [*_aws(data, there, name), *_database(data, there, name)]
-    return Moved(hocon.Document(data, document.places), cromwells, tuple(warnings))
+        contract = _block(there.data, "orchestrator")
+        own.update({key: contract[key] for key in _OF_THE_CONTRACT if key in contract})
+    left_out = [*_aws(data, there.data, name), *_database(data, there.data, name)]
+    places = {key: place for key, place in there.places.items() if key not in document.places}
+    merged = hocon.Document(data, {**places, **document.places})
+    return Moved(merged, cromwells, tuple(left_out))
 
 
 def _aws(data: dict[str, Any], there: dict[str, Any], name: str) -> list[tuple[KeyPath, str, str]]:

@@ -47,9 +47,13 @@ class Key:
 class Reader:
     """What is read from one document; collects what is wrong and what has no effect."""
 
-    def __init__(self, document: hocon.Document, path: Path | None) -> None:
-        """`path`: the file that is to blame where a key has no place of its own."""
+    def __init__(
+        self, document: hocon.Document, path: Path | None, given: hocon.Document | None = None
+    ) -> None:
+        """`path`: the file that is to blame where a key has no place of its own. `given`: what the
+        user wrote, where the document holds more."""
         self.data = document.data
+        self._given = given or document
         self.defects: list[errors.Finding] = []
         self.warnings: list[errors.Finding] = []
         self._places = document.places
@@ -129,7 +133,7 @@ class Reader:
 
     def keys(self) -> tuple[Key, ...]:
         """Every key that the document gives, our reference aside, and what becomes of it."""
-        return tuple(self._keys(self.data, ()))
+        return tuple(self._keys(self._given.data, ()))
 
     def _keys(self, value: Any, at: KeyPath) -> Iterator[Key]:
         below: Iterator[tuple[str | int, Any]] = iter(())

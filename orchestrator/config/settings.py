@@ -185,7 +185,23 @@ class Examined:
     keys: tuple[Key, ...]
     warnings: tuple[errors.Finding, ...]
     defects: tuple[errors.Finding, ...]
-    reader: Reader
+    path: Path | None
+    _reader: Reader
+
+    def usable(self) -> Settings:
+        """The settings. Raises InvalidConfig with every defect at once."""
+        if self.settings is None:
+            count = len(self.defects)
+            raise errors.InvalidConfig(
+                f"the configuration has {count} defect{'' if count == 1 else 's'}",
+                place=errors.Place(str(self.path)) if self.path else None,
+                findings=self.defects,
+            )
+        return self.settings
+
+    def origin(self, path: KeyPath) -> errors.Place | None:
+        """Where a key was given; None: nowhere, so that the reference holds."""
+        return self._reader.origin(path)
 
 
 def load(
@@ -197,15 +213,15 @@ def load(
     """The settings of a file; None: the embedded defaults (local backend, SQLite here).
 
     `environment`: the name of a deployed environment; without a file, its own is read. With one,
-    the file is used on that environment. `properties` lie over the file, as Java's system
-    properties do. Raises InvalidConfig with every defect at once; DeploymentMissing.
+    the file is used on that environment (`moving`). `properties` lie over the file, as Java's
+    system properties do. Raises InvalidConfig with every defect at once; DeploymentMissing.
     """
-    return _usable(examine(path, environment=environment, properties=properties), path)
+    return examine(path, environment=environment, properties=properties).usable()
 
 
 def parse(document: hocon.Document, path: Path | None) -> Settings:
     """The settings of a document that lies over the reference. Raises InvalidConfig."""
-    return _usable(_examine(document, path, None), path)
+    return _examine(document, path, None).usable()
 
 
 def examine(
@@ -229,23 +245,11 @@ def examine(
     moved = None
     if given is not None and environment is not None:
         moved = moving.to_environment(document, environment)
-        document = moved.document
     return _examine(document, path, moved)
 
 
-def _usable(examined: Examined, path: Path | None) -> Settings:
-    if examined.settings is None:
-        count = len(examined.defects)
-        raise errors.InvalidConfig(
-            f"the configuration has {count} defect{'' if count == 1 else 's'}",
-            place=errors.Place(str(path)) if path else None,
-            findings=examined.defects,
-        )
-    return examined.settings
-
-
 def _examine(document: hocon.Document, path: Path | None, moved: moving.Moved | None) -> Examined:
-    reader = Reader(document, path)
+    reader = Reader(moved.document if moved else document, path, given=document)
     reader.top(Layout.blocks())
     aws = reader.block("aws", Aws)
     engine = reader.block("engine", Engine)
@@ -271,7 +275,7 @@ def _examine(document: hocon.Document, path: Path | None, moved: moving.Moved | 
         if aws and isinstance(provider, AwsBatchProvider):
             where = ("backend", "providers", name, "config", "filesystems", "s3", "auth")
             _auth(reader, aws, provider.config.filesystems.s3.auth, where)
-    for at, message, hint in moved.warnings if moved else ():
+    for at, message, hint in moved.left_out if moved else ():
         reader.without_effect(at, message, hint)
     settings = None
     complete = aws and engine and system and call_caching and workflow_options and webservice
@@ -294,7 +298,8 @@ def _examine(document: hocon.Document, path: Path | None, moved: moving.Moved | 
         keys=reader.keys(),
         warnings=tuple(reader.warnings),
         defects=tuple(reader.defects),
-        reader=reader,
+        path=path,
+        _reader=reader,
     )
 
 
