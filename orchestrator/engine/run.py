@@ -291,7 +291,7 @@ class Run:
         flow.stepping = False
         if self.holds() and self._replay.over:
             return
-        advance = flow.graph.advance(budget_seconds=0.02)
+        advance = flow.graph.advance(budget_seconds=0.01)
         if advance.writes:
             self._write(advance.writes)
         answered = [self._enter(flow, ready) for ready in advance.calls]
