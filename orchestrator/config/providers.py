@@ -125,11 +125,14 @@ class _Layout(Keys):
     providers: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
-def read(reader: Reader, contract: Deployment | None, *, moving: bool) -> Backend | None:
+def read(
+    reader: Reader, contract: Deployment | None, *, named: bool, moving: bool
+) -> Backend | None:
     """`backend`, None where it has defects.
 
-    `moving`: the document was written for Cromwell alone and is used on the environment of
-    `contract`, whose queues are not those that it names.
+    `named`: it is known on which environment jobs run. `moving`: the document was written for
+    Cromwell alone and is used on the environment of `contract`, whose queues are not those that it
+    names.
     """
     raw = reader.block("backend", _Layout)
     if raw is None:
@@ -150,7 +153,7 @@ def read(reader: Reader, contract: Deployment | None, *, moving: bool) -> Backen
             (*at, "config", "default-runtime-attributes"),
         )
         if isinstance(provider, AwsBatchProvider):
-            provider = _on_queue(reader, provider, contract, at, moving=moving)
+            provider = _on_queue(reader, provider, contract, at, named=named, moving=moving)
         providers[name] = provider
     if raw.default not in raw.providers:
         known = ", ".join(raw.providers) or "none"
@@ -216,6 +219,7 @@ def _on_queue(
     contract: Deployment | None,
     at: KeyPath,
     *,
+    named: bool,
     moving: bool,
 ) -> AwsBatchProvider:
     """The provider, with a default queue that there is."""
@@ -223,7 +227,7 @@ def _on_queue(
     where = (*at, "config", "default-runtime-attributes", "queueArn")
     arn = attributes.get("queueArn")
     if contract is None:
-        if not arn:
+        if not arn and not named:  # an environment has a default
             reader.defect(where, "missing", "the ARN of the AWS Batch queue for jobs")
         return provider
     queues = {queue.arn: queue.name for queue in contract.queues}

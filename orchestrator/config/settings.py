@@ -267,7 +267,10 @@ def _examine(document: hocon.Document, path: Path | None, moved: moving.Moved | 
     own = _orchestrator(reader, raw) if raw else None
     chosen = databases.read(reader, raw.database if raw else databases.Login())
     backend = providers.read(
-        reader, own.deployment if own else None, moving=moved is not None and moved.was_cromwells
+        reader,
+        own.deployment if own else None,
+        named=own is not None and own.environment is not None,
+        moving=moved is not None and moved.was_cromwells,
     )
     if aws and engine:
         _auth(reader, aws, engine.filesystems.s3.auth, ("engine", "filesystems", "s3", "auth"))

@@ -124,7 +124,7 @@ SEVERAL = DOCS.replace(
     """  providers {
     PAPIv2 {
       actor-factory = "cromwell.backend.google.pipelines.v2beta.PipelinesApiLifecycleActorFactory"
-      config { project = "p", root = "gs://b", filesystems { gcs { auth = "application-default" } } }
+      config { project = "p", root = "gs://b", filesystems { gcs { auth = "google" } } }
     }
     SGE {
       actor-factory = "cromwell.backend.impl.sfs.config.ConfigBackendLifecycleActorFactory"

@@ -121,3 +121,24 @@ def test_a_login_by_iam_is_rendered_and_read_back(tmp_path: Path) -> None:
     assert settings.load(path).database == databases.Postgres(
         host="db.example", port=5433, name="workflows", user="orchestrator", iam=True
     )
+
+
+def test_the_template_for_users_of_cromwell_loads_as_it_stands_and_with_all_that_it_offers(
+    tmp_path: Path,
+) -> None:
+    template = Path(config_templates.__file__).with_name("from-cromwell.conf")
+    loaded = settings.load(template)
+    assert loaded.warnings == ()
+    assert loaded.orchestrator.environment == "dev"
+    text = template.read_text()
+    offered = re.sub(r"^(\s*)# ((?:[a-zA-Z.-]+ (?:=|\{)|[{}]|  ).*)$", r"\1\2", text, flags=re.M)
+    offered = offered.replace("#     orchestrator", "# orchestrator")
+    path = tmp_path / "all.conf"
+    path.write_text(re.sub(r"^    orchestrator .*$", "", offered, flags=re.M))
+    loaded = settings.load(path)
+    assert loaded.warnings == ()
+    assert isinstance(loaded.provider, providers.AwsBatchProvider)
+    assert loaded.provider.config.shared_mounts == ("/mnt/efs",)
+    assert loaded.provider.config.concurrent_job_limit == 1000
+    assert isinstance(loaded.aws.auth("lab"), auths.AssumeRole)
+    assert isinstance(loaded.database, databases.Postgres)
