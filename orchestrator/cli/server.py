@@ -62,8 +62,9 @@ def server(
     gc.freeze()  # what is loaded by now lives as long as the process
     gc.set_threshold(50_000, 20, 50)
     # uvicorn takes these two, stops, and raises them once more: there is work to do here then.
+    # What comes before it takes them counts as well.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, lambda *_: setattr(web, "should_exit", True))
     engine.start()
     died = threading.Event()
     watch = threading.Thread(target=_watch, args=(engine, web, died), daemon=True)
