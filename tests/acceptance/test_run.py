@@ -178,7 +178,7 @@ def test_what_is_wrong_ends_in_one_error_before_anything_runs(
 def test_a_missing_object_on_s3_is_told_before_anything_is_submitted(
     environment: Environment, on_aws: Program
 ) -> None:
-    missing = f"s3://{environment.contract.bucket}/no/such.txt"
+    missing = f"{environment.contract.root}/no/such.txt"  # where its role may read
     done = on_aws("run", on_aws.write("w.wdl", NEEDS_FILE), f"f={missing}", "n=1")
     assert done.code == 3
     assert missing in done.stderr

@@ -234,7 +234,7 @@ class LocalBackend:
                 job = _Running(record, index, demand, 0.0)
                 if processes.lives(job.lock):
                     self._watch(job)
-                elif record.begun(index):
+                elif record.begun(index) or record.reason(index):
                     self._finish(job, None)
                 else:
                     waiting.append(index)
@@ -505,6 +505,8 @@ class LocalBackend:
         if job.kill_at is not None:
             return
         job.record.set_reason(job.index, reason)
+        with contextlib.suppress(OSError):
+            job.record.claim(job.index)  # its wrapper may not have: then it never runs
         job.kill_at = time.time() + self._grace_seconds + _KILL_AFTER_SECONDS
         processes.terminate(job.lock)
 
@@ -591,6 +593,8 @@ class LocalBackend:
         """Why there is no manifest. What is left of the job is ended first."""
         record = job.record
         processes.kill(job.lock)
+        with contextlib.suppress(OSError):
+            record.claim(job.index)  # it is told to be over: a later process must not begin it
         self._remove_container(job)
         reason = record.reason(job.index)
         if reason:

@@ -15,6 +15,7 @@ import pytest
 from orchestrator import errors
 from orchestrator.backends.base import JobState
 from orchestrator.backends.local import LocalBackend, containers, processes
+from orchestrator.backends.local import backend as local_backend
 from orchestrator.backends.local.machine import this_machine
 from orchestrator.backends.local.records import Record, directory_of
 from orchestrator.model.failures import Failure, FailureCode
@@ -201,6 +202,27 @@ def test_what_was_cancelled_while_it_waited_is_still_so_after_a_restart(make: Ma
         assert failure is not None
         codes.add(failure.code)
     assert codes == {FailureCode.ABORTED}
+
+
+def test_what_was_cancelled_before_its_wrapper_had_begun_never_runs(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = tmp_path / "wrapper.sh"  # it never comes so far as to claim its attempt
+    slow.write_text("sleep 60\n")
+    monkeypatch.setattr(local_backend, "wrapper_path", lambda: slow)
+    backend = make()
+    handle = submit(backend, [f'echo ran > "{tmp_path}/ran"'])
+    wait(backend, 1, JobState.RUNNING)
+    backend.cancel([(handle, [0])])
+    wait(backend, 1)
+    backend.close()
+    monkeypatch.undo()
+    again = make()
+    assert again.find(handle) == handle.job_id
+    (change,) = wait(again, 1)
+    assert change.failure is not None
+    assert change.failure.code is FailureCode.ABORTED
+    assert not (tmp_path / "ran").exists()
 
 
 def test_ten_thousand_jobs_are_taken_at_once_and_let_go_of_again(make: Make) -> None:
