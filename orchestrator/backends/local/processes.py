@@ -11,11 +11,9 @@ import contextlib
 import fcntl
 import os
 import signal
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-_BECOMES_WRAPPER_SECONDS = 5.0
 _PASSES = 20
 _LOCK_FD = 9  # what the wrapper inherits it as; it uses 3 and 4 itself
 
@@ -88,12 +86,7 @@ def lives(lock: Path) -> bool:
 
 def terminate(lock: Path) -> None:
     """SIGTERM to the wrapper: it passes it on to the command, and takes care of what is left."""
-    # One that has only just been started is not the wrapper yet.
-    deadline = time.monotonic() + _BECOMES_WRAPPER_SECONDS
-    while not _signal(lock, signal.SIGTERM, leader_only=True) and lives(lock):
-        if time.monotonic() > deadline:
-            return
-        time.sleep(0.02)
+    _signal(lock, signal.SIGTERM, leader_only=True)
 
 
 def kill(lock: Path) -> None:

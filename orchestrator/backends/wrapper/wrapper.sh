@@ -69,9 +69,6 @@ w_stop_child() {
     kill -TERM -"$w_child" 2>/dev/null || kill -TERM "$w_child" 2>/dev/null
     if [ -z "$w_killer" ]; then
         (
-            # Once more: what comes between a fork and the child's own handlers is lost.
-            sleep 1
-            kill -TERM -"$w_child" 2>/dev/null || kill -TERM "$w_child" 2>/dev/null
             sleep "$w_grace"
             kill -KILL -"$w_child" 2>/dev/null || kill -KILL "$w_child" 2>/dev/null
         ) </dev/null >/dev/null 2>&1 &
