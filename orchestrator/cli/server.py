@@ -15,6 +15,8 @@ from orchestrator import errors
 from orchestrator.cli import options
 
 if TYPE_CHECKING:
+    import uvicorn
+
     from orchestrator.engine.coordinator import Engine
     from orchestrator.store.base import Store
 
@@ -117,10 +119,10 @@ def _abort_all(engine: Engine, store: Store) -> None:
         )
 
 
-def _watch(engine: Engine, web: object, died: threading.Event) -> None:
+def _watch(engine: Engine, web: uvicorn.Server, died: threading.Event) -> None:
     """A server whose engine is gone must not look alive."""
     while engine.is_alive:
         if died.wait(_CHECK_SECONDS):
             return
     died.set()
-    web.should_exit = True  # type: ignore[attr-defined]
+    web.should_exit = True

@@ -42,6 +42,7 @@ from orchestrator.wdl.document import Document
 _log = structlog.get_logger(__name__)
 
 _OPEN_AGAIN_SECONDS = 60.0
+_ENDS_KEPT = 1_000  # of workflows that are over, for who waits for one
 
 # What a commit is made of, so that none takes long (12 ms on SQLite), and how much may wait for one
 # before a run is given no more time.
@@ -61,9 +62,6 @@ class EngineSettings:
     command_poll_seconds: float = 2.0
     capacity: int = 0  # workflows at once that it claims by itself
     claim_poll_seconds: float = 2.0
-    # While nothing runs it looks ever more rarely, down to this: a database may sleep meanwhile.
-    # `poke` makes it look at once.
-    claim_poll_longest_seconds: float = 2.0
     admission: Admission = field(default_factory=Admission)
     workers: int = 16
     read_limit_bytes: int = 128 * 1024**2
@@ -124,7 +122,6 @@ class Engine:
         self._turned_at = time.monotonic()
         self._commands_at = 0.0
         self._claims_at = 0.0
-        self._claim_pause = settings.claim_poll_seconds
         self._claiming = False
         self._unopened: dict[str, float] = {}  # what cannot be opened here -> when to try again
         self._store_problem: str | None = None
@@ -180,7 +177,6 @@ class Engine:
     def poke(self) -> None:
         """Look for commands and for work now."""
         self._commands_at = self._claims_at = 0.0
-        self._claim_pause = self._settings.claim_poll_seconds
         self._queue.put(events.Poke())
 
     def progress(self, root_id: str) -> Progress | None:
@@ -260,7 +256,7 @@ class Engine:
         if self._active:
             due.append(self._commands_at + self._settings.command_poll_seconds - now)
         if self._settings.capacity > len(self._active) + len(self._tenures):
-            due.append(self._claims_at + self._claim_pause - now)
+            due.append(self._claims_at + self._settings.claim_poll_seconds - now)
         for root_id, active in self._active.items():
             wake = active.run.wake_at()
             if wake is not None:
@@ -337,7 +333,7 @@ class Engine:
             for active in self._active.values():
                 self._effects.call(lambda lease=active.tenure.lease: self._take_commands(lease))  # type: ignore[misc]
         room = settings.capacity - len(self._active) - len(self._tenures)
-        if room > 0 and not self._claiming and now - self._claims_at >= self._claim_pause:
+        if room > 0 and not self._claiming and now - self._claims_at >= settings.claim_poll_seconds:
             self._claims_at, self._claiming = now, True
             self._effects.call(lambda: self._claim(room))
 
@@ -379,18 +375,16 @@ class Engine:
         if active.run.unsaid or active.run.due or active.changes:
             self._dirty[root_id] = None
         elif active.run.is_over:
-            with self._changed:
-                self._finish(root_id, active)
-                self._changed.notify_all()
+            self._finish(root_id, active)
 
     def _finish(self, root_id: str, active: _Active) -> None:
         del self._active[root_id]
         self._heartbeat.remove(root_id)
         self._release(active.tenure.lease)
-        self._over[root_id] = active.run.root
         self._forget(root_id)
         self._leaving.add(root_id)
         self._effects.call(lambda: self._clean_up(active.run))
+        self._tell_end(root_id, active.run.root)
 
     def _forget(self, root_id: str) -> None:
         self._root_of = {s: root for s, root in self._root_of.items() if root != root_id}
@@ -403,8 +397,17 @@ class Engine:
         self._tenures.pop(root_id, None)
         self._heartbeat.remove(root_id)
         self._forget(root_id)
+        self._tell_end(root_id, error)
+
+    def _tell_end(self, root_id: str, end: WorkflowRecord | errors.OrchestratorError) -> None:
+        """To whoever waits for it, or asks a little later: a server must not keep them all."""
         with self._changed:
-            self._over[root_id] = error
+            self._over[root_id] = end
+            while len(self._over) > _ENDS_KEPT:
+                oldest = next(iter(self._over))
+                del self._over[oldest]
+                if oldest not in self._active:
+                    self._progress.pop(oldest, None)
             self._changed.notify_all()
 
     def _release(self, lease: Lease, *, broken: bool = False) -> None:
@@ -456,9 +459,7 @@ class Engine:
                 del self._tenures[root.id]
                 self._heartbeat.remove(root.id)
                 self._release(lease)
-                with self._changed:
-                    self._over[root.id] = root
-                    self._changed.notify_all()
+                self._tell_end(root.id, root)
             case events.OpenFailed(lease, _, error):
                 self._unopened[lease.root_id] = self._clock() + _OPEN_AGAIN_SECONDS
                 self._let_go(lease.root_id, error)
@@ -468,12 +469,6 @@ class Engine:
                 self._drop(root_id, errors.LeaseLost("another server has taken this workflow over"))
             case events.Claimed(leases, at):
                 self._claiming = False
-                busy = leases or self._active or self._tenures
-                self._claim_pause = (
-                    self._settings.claim_poll_seconds
-                    if busy
-                    else min(2 * self._claim_pause, self._settings.claim_poll_longest_seconds)
-                )
                 now = self._clock()
                 self._unopened = {root: at for root, at in self._unopened.items() if at > now}
                 for lease in leases:

@@ -13,7 +13,7 @@ import pytest
 from orchestrator import errors
 from orchestrator.backends.base import Change
 from orchestrator.backends.fake import FakeBackend, manifest
-from orchestrator.engine import events
+from orchestrator.engine import coordinator, events
 from orchestrator.engine.admission import Admission, JobLimit
 from orchestrator.engine.run import Run
 from orchestrator.engine.tenure import Tenure, this_process
@@ -302,3 +302,16 @@ def test_what_cannot_be_opened_here_is_left_to_others_and_stays_as_it_is(world: 
     assert engine.wait(root_id, timeout=20) is not None
     assert world.store.workflow("elsewhere").state is WorkflowState.SUBMITTED
     eventually(lambda: world.store.claim("another server", 60, 1, "elsewhere"))
+
+
+def test_an_engine_does_not_keep_all_that_it_ever_ran(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coordinator, "_ENDS_KEPT", 2)
+    engine = world.engine(FakeBackend(succeed))
+    for _ in range(4):
+        root_id = world.submit(ONE)
+        world.adopt(engine, root_id)
+        assert engine.wait(root_id, timeout=20)
+    assert len(engine._over) == 2
+    assert len(engine._progress) == 2
