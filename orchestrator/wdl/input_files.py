@@ -6,11 +6,10 @@ core schema of YAML 1.2, in which `no` is text: no tags, no merge keys, and alia
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,6 +86,8 @@ class _Wrong(Exception):
 
 # JSON
 
+_COLON = re.compile(r"\s*:")
+
 
 def _json(text: str, name: str) -> Given | None:
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -95,7 +96,10 @@ def _json(text: str, name: str) -> Given | None:
             seen: set[str] = set()
             for key, _ in pairs:
                 if key in seen:
-                    raise _twice(key, _key_place(text, name, key, 2))
+                    first = _key_offset(text, key, 0)
+                    offset = max(first, _key_offset(text, key, first + 1))
+                    place = _place(text, name, offset) if offset >= 0 else errors.Place(name)
+                    raise _twice(key, place)
                 seen.add(key)
         return made
 
@@ -130,7 +134,7 @@ def _json(text: str, name: str) -> Given | None:
         return None
     if _depth(value) > DEEPEST:
         raise _Wrong(f"nests more than {DEEPEST} deep")
-    return Given(value, {key: _key_place(text, name, key, 1) for key in value})
+    return Given(value, _key_places(text, name, value))
 
 
 def _depth(value: Any) -> int:
@@ -146,11 +150,29 @@ def _depth(value: Any) -> int:
     return deepest
 
 
-def _key_place(text: str, name: str, key: str, occurrence: int) -> errors.Place:
-    """Where a key stands, most likely: JSON's parser does not tell."""
-    pattern = re.compile(re.escape(json.dumps(key, ensure_ascii=False)) + r"\s*:")
-    found = [match.start() for match in itertools.islice(pattern.finditer(text), occurrence)]
-    return _place(text, name, found[-1]) if found else errors.Place(name)
+def _key_places(text: str, name: str, keys: Iterable[str]) -> dict[str, errors.Place]:
+    """Where keys stand, most likely: JSON's parser does not tell. `keys` in the file's order, so
+    that each is looked for behind the one before."""
+    places: dict[str, errors.Place] = {}
+    line, line_end, seen = 1, -1, 0  # `line_end`: of the line before
+    for key in keys:
+        offset = _key_offset(text, key, seen)
+        if offset < 0:  # written with escapes
+            places[key] = errors.Place(name)
+            continue
+        line += text.count("\n", seen, offset)
+        line_end = max(line_end, text.rfind("\n", seen, offset))
+        seen = offset
+        places[key] = errors.Place(name, line, offset - line_end)
+    return places
+
+
+def _key_offset(text: str, key: str, start: int) -> int:
+    quoted = json.dumps(key, ensure_ascii=False)
+    offset = text.find(quoted, start)
+    while offset >= 0 and not _COLON.match(text, offset + len(quoted)):
+        offset = text.find(quoted, offset + 1)
+    return offset
 
 
 def _find(text: str, name: str, word: str) -> errors.Place:

@@ -77,6 +77,14 @@ def test_yaml_that_is_wrong_is_told_with_its_place(
     assert place is None or str(error.place) == place
 
 
+@pytest.mark.timeout(30)
+def test_names_of_a_file_with_many_have_their_places() -> None:
+    names = [f"w.call_{number}.x" for number in range(50_000)]
+    content = json.dumps(dict.fromkeys(names, "a value"), indent=1).encode()
+    places = input_files.parse(content, "in.json").places
+    assert [str(place) for place in places.values()] == [f"in.json:{n}:2" for n in range(2, 50_002)]
+
+
 def test_yaml_is_read_by_the_core_schema() -> None:
     content = """\
 # inputs
