@@ -16,11 +16,15 @@ from WDL import Value
 LONGEST_STRING = 128 * 1024**2  # characters; also bytes of a file that an expression writes
 LONGEST_ARRAY = 1_000_000  # elements; Cromwell's widest scatter
 LARGEST_VALUE = 256 * 1024**2  # characters of everything in one declaration, a number being 8
-LARGEST_INT = 2**63 - 1
 
 
 class TooLarge(ValueError):
     """A value would grow beyond bounds."""
+
+
+def is_int(number: int) -> bool:
+    """Whether an Int can hold it: it has 64 bits."""
+    return -(2**63) <= number < 2**63
 
 
 def length(what: str, elements: int) -> int:
@@ -65,7 +69,7 @@ class Buffer(io.BytesIO):
 
 def declared(value: Any) -> None:
     """Raises TooLarge for a value that is too large to be kept."""
-    if isinstance(value, Value.Int) and not -LARGEST_INT - 1 <= value.value <= LARGEST_INT:
+    if isinstance(value, Value.Int) and not is_int(value.value):
         raise TooLarge("the number does not fit in 64 bits")
     if isinstance(value, Value.String):
         characters("the expression", len(value.value))

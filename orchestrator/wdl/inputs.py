@@ -13,11 +13,10 @@ import WDL.Error
 from WDL import Env, Tree, Type, Value
 
 from orchestrator import errors
-from orchestrator.wdl import diagnostics, miniwdl_private
+from orchestrator.wdl import bounds, diagnostics, miniwdl_private
 from orchestrator.wdl.document import Document
 from orchestrator.wdl.miniwdl_dialect import ObjectType
 
-LARGEST_INT = 2**63 - 1
 _OVERRIDES = ("runtime", "requirements", "hints")
 
 
@@ -260,7 +259,7 @@ def _mismatches(type_: Any, value: Any, where: str) -> Iterator[tuple[str, str, 
         case Type.Boolean():
             fits = isinstance(value, bool)
         case Type.Int():
-            fits = _is_int(value) and abs(value) <= LARGEST_INT
+            fits = _is_int(value) and bounds.is_int(value)
         case Type.Float():
             fits = (_is_int(value) and abs(value) < 10**308) or (
                 isinstance(value, float) and math.isfinite(value)

@@ -39,7 +39,7 @@ def string(text: str, trimmed: bool) -> Any:
 def integer(text: str) -> Any:
     """`read_int()`."""
     word = text.strip()
-    if not _INT.fullmatch(word) or not -(2**63) <= int(word) < 2**63:
+    if not _INT.fullmatch(word) or not bounds.is_int(int(word)):
         raise ValueError(f"{_shown(word)} is not an Int")
     return Value.Int(int(word))
 
@@ -163,7 +163,7 @@ def _plain(value: Any, depth: int) -> None:
         for item in value.values() if isinstance(value, dict) else value:
             _plain(item, depth + 1)
     elif isinstance(value, int) and not isinstance(value, bool):
-        if not -(2**63) <= value < 2**63:
+        if not bounds.is_int(value):
             raise ValueError(f"the number {_shown(str(value))} does not fit in 64 bits")
     elif isinstance(value, float) and math.isinf(value):
         raise ValueError("a number in it is too large for a Float")

@@ -108,13 +108,18 @@ def test_every_defect_is_one_finding(loaded: document.Document) -> None:
     assert str(findings[-1].place) == "main.wdl:6:5"
 
 
-@pytest.mark.parametrize("value", [True, 1.5, "1", None, 2**63, [1]])
+@pytest.mark.parametrize("value", [True, 1.5, "1", None, 2**63, -(2**63) - 1, [1]])
 def test_an_int_is_an_int(loaded: document.Document, value: Any) -> None:
     if value is None:
         assert inputs.bind(loaded, {"ref": "/r", "n": None}).json["w.n"] is None
     else:
         (finding,) = refused(loaded, {"ref": "/r", "n": value})
         assert "expected Int" in finding.message
+
+
+@pytest.mark.parametrize("value", [2**63 - 1, -(2**63)])
+def test_an_int_has_64_bits(loaded: document.Document, value: int) -> None:
+    assert inputs.bind(loaded, {"ref": "/r", "n": value}).json["w.n"] == value
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), True, "1.5"])
