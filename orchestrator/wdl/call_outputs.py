@@ -1,4 +1,4 @@
-"""The files among the outputs of a call or of a workflow, by their types."""
+"""The outputs of calls by their types, and the files among them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def files(
         if name not in calls:
             return
         callee = calls[name]
-    types = _types(callee)
+    types = output_types(callee)
     for name, value in outputs.items():
         type_ = types.get(name)
         if type_ is None or value is None or not miniwdl_private.holds_paths(type_):
@@ -44,7 +44,10 @@ def _calls(workflow: Any) -> dict[str, Any]:
     return {call.name: call.callee for call in miniwdl_private.calls(workflow)}
 
 
-def _types(callee: Any) -> dict[str, Any]:
-    if isinstance(callee, WDL.Tree.Task):
-        return {decl.name: decl.type for decl in callee.outputs}
-    return {binding.name: binding.value for binding in callee.effective_outputs}
+def output_types(callee: Any) -> dict[str, Any]:
+    """`callee.effective_outputs` by name; it is built anew at every access, so it is kept."""
+    known: dict[str, Any] | None = getattr(callee, "_orchestrator_outputs", None)
+    if known is None:
+        known = {binding.name: binding.value for binding in callee.effective_outputs}
+        callee._orchestrator_outputs = known
+    return known

@@ -22,7 +22,7 @@ from typing import Any
 from WDL import Env, Tree, Value
 
 from orchestrator import errors
-from orchestrator.wdl import diagnostics, library
+from orchestrator.wdl import call_outputs, diagnostics, library
 from orchestrator.wdl.document import Document
 from orchestrator.wdl.facts import Facts, Want
 from orchestrator.wdl.inputs import Inputs
@@ -149,7 +149,7 @@ class Graph:
         """A call is done. `outputs` as JSON values, by unqualified names."""
         callee = self._machine.node(call_id).callee
         values: Env.Bindings[Any] = Env.Bindings()
-        for name, type_ in _output_types(callee):
+        for name, type_ in call_outputs.output_types(callee).items():
             try:
                 value = Value.from_json(type_, outputs.get(name))
             except Exception as error:
@@ -209,7 +209,7 @@ class Graph:
         identity = [callee.digest, inputs, *(f"{name}={digest}" for name, digest, _ in shared)]
         return ReadyCall(
             id=instructions.id,
-            name=self._machine.node(job.id).name,
+            name=job.node.name,
             shards=_shards(job),
             callee=callee.name,
             is_workflow=isinstance(callee, Tree.Workflow),
@@ -287,11 +287,3 @@ class _WorkflowScope(Scope):
 
 def _shards(job: Any) -> tuple[int, ...]:
     return tuple(int(index) for index, _ in job.scatter_stack)
-
-
-def _output_types(callee: Any) -> list[tuple[str, Any]]:
-    known: list[tuple[str, Any]] | None = getattr(callee, "_orchestrator_outputs", None)
-    if known is None:
-        known = [(binding.name, binding.value) for binding in callee.effective_outputs]
-        callee._orchestrator_outputs = known
-    return known
