@@ -209,7 +209,7 @@ class Graph:
         identity = [callee.digest, inputs, *(f"{name}={digest}" for name, digest, _ in shared)]
         return ReadyCall(
             id=instructions.id,
-            name=job.node.name,
+            name=self._machine.node(job.id).name,
             shards=_shards(job),
             callee=callee.name,
             is_workflow=isinstance(callee, Tree.Workflow),

@@ -1,10 +1,9 @@
 # mypy: disable-error-code="no-untyped-call"
 """Parsing as Cromwell does where miniwdl is stricter. Uses miniwdl's private names.
 
-Apart from `miniwdl_private`, `miniwdl_hints` and `miniwdl_checking`, which goes on with what is
-parsed here, nothing else does. What it leans on: the transformer of syntax trees
-(`_parser._DocTransformer`) and the text of the grammars. What the syntax allows only Cromwell is
-noted on the way; nodes that adapt values as Cromwell would are made for `lenient` only.
+What it leans on: the transformer of syntax trees (`_parser._DocTransformer`) and the text of the
+grammars. What the syntax allows only Cromwell is noted on the way; nodes that adapt values as
+Cromwell would are made for `lenient` only. `miniwdl_checking` goes on with what is parsed here.
 """
 
 from __future__ import annotations

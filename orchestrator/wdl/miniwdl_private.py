@@ -1,14 +1,16 @@
 """miniwdl's private names, and what is changed of how it behaves for the whole process.
 
-Only this module and its siblings `miniwdl_*` touch private names.
+Only this module and its siblings `miniwdl_*` touch private names; and `library` and `reading` those
+of the classes of functions and values.
 
 miniwdl's public surface does not cover a scheduler that is not its own. What is used here was the
 same in every release from 1.0.0 to 1.16.0; the version is checked all the same, because a silent
 change would be found by users. To move on: run `tests/unit/wdl`, which drives miniwdl's own state
 machine against this one, then raise `TESTED`.
 
-Two behaviours of miniwdl are changed for the whole process, because values and expressions are made
-deep inside it (both leave every result as it is):
+Two behaviours of miniwdl are changed here for the whole process, because values and expressions are
+made deep inside it (both leave every result as it is; `miniwdl_hints` and `miniwdl_functions`
+change others):
 
 - `Value.Base.expr`: the setter re-labelled all parts of a value at every evaluation of `array[i]`:
   quadratic, and it changed values that several nodes share. Now it labels the value alone; an error

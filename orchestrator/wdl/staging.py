@@ -29,11 +29,15 @@ class Staging:
         """Whether a job cannot fetch this itself."""
         return uri.lower().startswith(_SCHEMES)
 
+    def want(self, uri: str) -> Want:
+        """The fact that tells whether a file is there, and which: of itself, or of its copy."""
+        return Want("stage", uri, self._place) if self.is_for(uri) else Want("stat", uri)
+
     def copy(self, uri: str) -> FactRecord:
         """The copy's fact. Raises NeedFacts; EvaluationFailed where there is nothing at the URL."""
         record = self._facts.peek("stage", uri)
         if record is None:
-            raise NeedFacts([Want("stage", uri, self._place)])
+            raise NeedFacts([self.want(uri)])
         if not record.exists:
             raise errors.EvaluationFailed(f"there is no file {shown(uri)}")
         return record

@@ -21,7 +21,7 @@ from orchestrator.model import runtime
 from orchestrator.model.job import InlineFile, InputFile, OutputPlan, WorkDir
 from orchestrator.model.manifest import Manifest
 from orchestrator.wdl import miniwdl_private, outputs, staging
-from orchestrator.wdl.facts import Facts, Kind, Want
+from orchestrator.wdl.facts import Facts
 from orchestrator.wdl.library import Collector, Library
 from orchestrator.wdl.localization import Layout, Localizer
 from orchestrator.wdl.outputs import Attempt
@@ -319,8 +319,7 @@ class _Preparation:
         assert uri is not None
         if not directory and self._compiled.is_1_2:
             # Since WDL 1.2 an optional file that is not there is null.
-            kind: Kind = "stage" if self._staging.is_for(uri) else "stat"
-            stat = self._facts.peek(kind, uri)
+            stat = self._facts.peek(self._staging.want(uri).kind, uri)
             if stat is not None and not stat.exists and decl.type.optional:
                 return None
         return self._localizer.add(uri, directory, decl.name)
@@ -356,11 +355,10 @@ class _Preparation:
             if item.directory:
                 files.append(InputFile(item.uri.rstrip("/"), item.path, directory=True))
                 continue
-            staged = self._staging.is_for(item.uri)
-            stat = self._facts.peek("stage" if staged else "stat", item.uri)
+            want = self._staging.want(item.uri)
+            stat = self._facts.peek(want.kind, item.uri)
             if stat is None:
-                kind: Kind = "stage" if staged else "stat"
-                self._collector.wants.add(Want(kind, item.uri, self._staging_place))
+                self._collector.wants.add(want)
             elif not stat.exists:
                 raise errors.EvaluationFailed(
                     f"input {item.name} of task {self._compiled.task.name}: there is no file "
