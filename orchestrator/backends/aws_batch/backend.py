@@ -119,10 +119,10 @@ class AwsBatchBackend:
                 "default-runtime-attributes",
             )
         queues = self._deployment.queues
-        arn = shape.queue or self._deployment.default_queue_arn
-        queue = next((queue for queue in queues if queue.arn == arn), None)
+        queue = self._queue(shape)
         if queue is None:
             known = ", ".join(queue.arn for queue in queues)
+            arn = self._queue_arn(shape)
             return _never(f"queueArn {arn} is no queue of this environment; there are: {known}")
         reason = images.unreachable(self._deployment, shape.image) or self._forbidden(shape)
         if reason is not None:
@@ -140,16 +140,21 @@ class AwsBatchBackend:
 
     def lasting(self, shape: Shape) -> Shape | None:
         """On-demand in place of spot, of the same architecture."""
-        deployment = self._deployment
-        arn = shape.queue or deployment.default_queue_arn
-        queue = next((queue for queue in deployment.queues if queue.arn == arn), None)
+        queue = self._queue(shape)
         if queue is None or queue.kind != "spot":
             return None
-        for other in deployment.queues:
+        for other in self._deployment.queues:
             same = other.architecture == queue.architecture and other.kind == "on-demand"
             if same and _holds(other, shape):
                 return replace(shape, queue=other.arn)
         return None
+
+    def _queue_arn(self, shape: Shape) -> str:
+        return shape.queue or self._deployment.default_queue_arn
+
+    def _queue(self, shape: Shape) -> Queue | None:
+        arn = self._queue_arn(shape)
+        return next((queue for queue in self._deployment.queues if queue.arn == arn), None)
 
     def _forbidden(self, shape: Shape) -> str | None:
         """What the environment does not allow a job, for it would get at the host by it."""
@@ -247,7 +252,7 @@ class AwsBatchBackend:
         )
         request: dict[str, Any] = {
             "jobName": names.job_name(handle),
-            "jobQueue": shape.queue or self._deployment.default_queue_arn,
+            "jobQueue": self._queue_arn(shape),
             "jobDefinition": definition,
             "containerOverrides": {
                 "environment": [{"name": k, "value": v} for k, v in environment.items()],
@@ -260,14 +265,11 @@ class AwsBatchBackend:
         }
         if len(submission.jobs) > 1:
             request["arrayProperties"] = {"size": len(submission.jobs)}
-        if self._is_shared(request["jobQueue"]):
+        if (queue := self._queue(shape)) is not None and queue.fair_share:
             request["shareIdentifier"] = names.share(submission)
         if shape.timeout_seconds:
             request["timeout"] = {"attemptDurationSeconds": shape.timeout_seconds}
         return request
-
-    def _is_shared(self, arn: str) -> bool:
-        return any(queue.fair_share for queue in self._deployment.queues if queue.arn == arn)
 
     def _look_up(self, handle: SubmissionHandle) -> str | None:
         with self._lock:
