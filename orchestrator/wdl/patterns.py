@@ -42,7 +42,7 @@ class Matcher:
     """Matching with a budget of time."""
 
     def __init__(self) -> None:
-        self._left = SECONDS
+        self._left: float = SECONDS
 
     def renew(self) -> None:
         """A new evaluation begins."""
@@ -72,6 +72,9 @@ class Matcher:
                 raise TimeoutError
             return match(self._left)
         except TimeoutError:
+            # The library's clock is the process's, not this thread's: whatever remains by ours, the
+            # match was given all there was.
+            self._left = 0
             raise ValueError(
                 f"the regular expression {_short(pattern)} takes too long on a text of "
                 f"{len(text):,} characters: all matching together has "
