@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 
+from orchestrator import errors
 from orchestrator.assembly import Assembly
 from orchestrator.backends.aws_batch import AwsBatchBackend, Clients, Settings
 from orchestrator.backends.base import Backend
@@ -26,6 +27,7 @@ from orchestrator.filesystems.local import LocalFilesystem
 from orchestrator.filesystems.s3 import S3Filesystem
 from orchestrator.model.states import WorkflowState
 from orchestrator.store import migrations  # noqa: F401 - loaded before the fork
+from orchestrator.store.base import Lease
 from orchestrator.store.sql import SqlStore
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ def run(setup: Setup, root_id: str | None, fault: str | None) -> int:
         state = WorkflowState.SUCCEEDED
     else:
         at = Tenure.now()
-        engine.adopt(made.claim(root_id), at)
+        engine.adopt(_claimed(made, root_id), at)
         record = engine.wait(root_id)
         assert record is not None
         print(record.state, record.failures or "")
@@ -63,6 +65,15 @@ def run(setup: Setup, root_id: str | None, fault: str | None) -> int:
     engine.stop()
     made.close()
     return 0 if state is WorkflowState.SUCCEEDED else 1
+
+
+def _claimed(made: Assembly, root_id: str) -> Lease:
+    """As somebody does who is told that the database is away: again, until it is there."""
+    while True:
+        try:
+            return made.claim(root_id)
+        except errors.StoreUnavailable as error:
+            print(error)
 
 
 def assembled(setup: Setup) -> Assembly:
