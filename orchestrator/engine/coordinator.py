@@ -10,6 +10,7 @@ workflows, and those whose server has died.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import queue
@@ -58,7 +59,7 @@ class EngineSettings:
     runs: Mapping[str, RunSettings]
     owner: str = field(default_factory=this_process)
     lease_seconds: float = 60.0
-    slice_seconds: float = 0.02
+    slice_seconds: float = 0.01
     command_poll_seconds: float = 2.0
     capacity: int = 0  # workflows at once that it claims by itself
     claim_poll_seconds: float = 2.0
@@ -121,6 +122,7 @@ class Engine:
         self._leaving: set[str] = set()  # over, and being taken apart
         self._turned_at = time.monotonic()
         self._commands_at = 0.0
+        self._commanding = False
         self._claims_at = 0.0
         self._claiming = False
         self._unopened: dict[str, float] = {}  # what cannot be opened here -> when to try again
@@ -237,6 +239,7 @@ class Engine:
             for event in self._take_events(0.0 if busy else self._rest()):
                 self._guarded(_root_of(event), lambda event=event: self._on(event))  # type: ignore[misc]
             busy = self._turn()
+            garbage.pace()
             self._turned_at = time.monotonic()
 
     def _take_events(self, timeout: float) -> list[events.Event]:
@@ -253,7 +256,7 @@ class Engine:
         """Seconds until something is due by itself."""
         now = self._clock()
         due: list[float] = []
-        if self._active:
+        if self._active and not self._commanding:
             due.append(self._commands_at + self._settings.command_poll_seconds - now)
         if self._settings.capacity > len(self._active) + len(self._tenures):
             due.append(self._claims_at + self._settings.claim_poll_seconds - now)
@@ -328,10 +331,11 @@ class Engine:
     def _look_around(self, now: float) -> None:
         """Commands for the runs, and more work, each once in a while."""
         settings = self._settings
-        if self._active and now - self._commands_at >= settings.command_poll_seconds:
-            self._commands_at = now
-            for active in self._active.values():
-                self._effects.call(lambda lease=active.tenure.lease: self._take_commands(lease))  # type: ignore[misc]
+        due = now - self._commands_at >= settings.command_poll_seconds
+        if self._active and due and not self._commanding:
+            self._commands_at, self._commanding = now, True
+            held = {root_id: active.tenure.lease for root_id, active in self._active.items()}
+            self._effects.call(lambda: self._take_commands(held))
         room = settings.capacity - len(self._active) - len(self._tenures)
         if room > 0 and not self._claiming and now - self._claims_at >= settings.claim_poll_seconds:
             self._claims_at, self._claiming = now, True
@@ -345,6 +349,8 @@ class Engine:
     def _commit(self, active: _Active, now: float) -> None:
         root_id = active.run.root.id
         if not active.records:
+            if active.more and active.run.unsaid < _RECORDS_A_COMMIT:
+                return  # the next slice comes at once, and has more to say
             active.records, active.effects = active.run.take(_RECORDS_A_COMMIT)
         if active.records:
             if active.commit_at > now:
@@ -481,6 +487,12 @@ class Engine:
                             # it, but what is held here is of an epoch that is over.
                             self._drop(lease.root_id, errors.LeaseLost("taken anew"))
                         self.adopt(lease, at)
+            case events.Commanded(commands):
+                self._commanding = False
+                for root_id, given in commands.items():
+                    commanded = self._active.get(root_id)
+                    if commanded is not None:
+                        self._guarded(root_id, lambda to=commanded, g=given: self._obey(to, g))  # type: ignore[misc]
             case events.Poke() | events.Lost() | events.Ended():  # of what was given back already
                 pass
             case _:
@@ -518,12 +530,15 @@ class Engine:
                 run.searched(token, word)
             case events.Revoked(_, submission_id):
                 run.revoked(submission_id)
-            case events.Commanded(_, commands):
-                for _, kind, _ in commands:
-                    if kind == "abort":
-                        run.abort()
-                    else:
-                        _log.warning("a command that this release does not know", kind=kind)
+
+    def _obey(self, active: _Active, commands: Sequence[tuple[int, str, str]]) -> None:
+        active.run.tell_time(self._clock())
+        for _, kind, _ in commands:
+            if kind == "abort":
+                active.run.abort()
+            else:
+                _log.warning("a command that this release does not know", kind=kind)
+        self._dirty[active.run.root.id] = None
 
     def _on_changes(self, backend: str, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -622,22 +637,27 @@ class Engine:
         if not self._active and not self._leaving:
             garbage.thaw()
 
-    def _take_commands(self, lease: Lease) -> events.Event | None:
+    def _take_commands(self, held: Mapping[str, Lease]) -> events.Event:
+        """One question for all workflows; only those that were told something are asked more."""
+        taken: dict[str, Sequence[tuple[int, str, str]]] = {}
         try:
-            commands = self._store.take_commands(lease)
-        except errors.LeaseLost:
-            return events.Lost(lease.root_id)
+            for owner in {lease.owner for lease in held.values()}:
+                for root_id in self._store.commanded(owner):
+                    if root_id in held:
+                        with contextlib.suppress(errors.LeaseLost):  # the heartbeat tells
+                            taken[root_id] = self._store.take_commands(held[root_id])
         except errors.OrchestratorError as error:
             _log.warning("commands could not be read", reason=error.message)
-            return None
-        return events.Commanded(lease.root_id, commands) if commands else None
+        except Exception:
+            _log.exception("reading commands broke")
+        return events.Commanded(taken)
 
 
 def _root_of(event: events.Event) -> str | None:
     match event:
         case events.Opened(lease) | events.Ended(lease) | events.OpenFailed(lease):
             return lease.root_id
-        case events.Changed() | events.Claimed() | events.Poke():
+        case events.Changed() | events.Claimed() | events.Commanded() | events.Poke():
             return None
         case _:
             return event.root_id

@@ -291,7 +291,7 @@ class Run:
         flow.stepping = False
         if self.holds() and self._replay.over:
             return
-        advance = flow.graph.advance(budget_seconds=0.01)
+        advance = flow.graph.advance(budget_seconds=0.005)
         if advance.writes:
             self._write(advance.writes)
         answered = [self._enter(flow, ready) for ready in advance.calls]
@@ -470,6 +470,12 @@ class Run:
         if flow.parent is not None:
             flow.record = self._flow_done(flow, outputs)
             self.call_done(flow.parent, outputs)
+        elif unknown := self._replay.next_call:
+            self._fail(
+                f"{FailureCode.REPLAY_MISMATCH}: call {unknown.name} ({unknown.id}) has run, and the "
+                "workflow does not come to it any more; the workflow, its files or the "
+                "orchestrator changed in between"
+            )
         elif not self.finalizer.working and not self._finalized:
             self._finalize(
                 WorkflowState.SUCCEEDED,

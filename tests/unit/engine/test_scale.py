@@ -158,3 +158,20 @@ def test_what_outlives_a_long_collection_is_set_aside_until_little_is_alive(
     assert gc.get_threshold() == before
     assert gc.get_freeze_count() == 0
     assert any(item is made for item in gc.get_objects())
+
+
+def test_what_is_new_is_looked_at_in_every_turn_also_when_as_much_goes_as_is_made() -> None:
+    garbage.watch()
+    try:
+        old = [[n] for n in range(20_000)]
+        gc.collect()
+        gc.freeze()
+        new: list[list[int]] = []
+        while old:  # Python's own count of what is new stays where it is
+            old.pop()
+            new.append([])
+        assert len(gc.get_objects(generation=0)) > 20_000
+        garbage.pace()
+        assert len(gc.get_objects(generation=0)) < 2_000
+    finally:
+        garbage.unwatch()
