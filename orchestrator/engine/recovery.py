@@ -29,7 +29,10 @@ class Replay:
     """The journal's calls and their attempts, each given out once: when the graph comes to it."""
 
     def __init__(self, journal: Journal) -> None:
-        self._calls = {(c.workflow_id, c.id): c for c in journal.calls}
+        self._calls: dict[str, dict[str, CallRecord]] = {}  # by workflow; none is empty
+        self._closed: list[CallRecord] = []  # of sub-workflows that nobody steps again
+        for call in journal.calls:
+            self._calls.setdefault(call.workflow_id, {})[call.id] = call
         self._attempts: dict[tuple[str, str], list[AttemptRecord]] = {}
         for attempt in sorted(journal.attempts, key=lambda a: a.attempt):
             key = (attempt.workflow_id, attempt.call_id)
@@ -37,21 +40,36 @@ class Replay:
 
     @property
     def over(self) -> bool:
-        """Whether the graph has come to every call of the journal."""
+        """Whether the graph has come to every call of the journal that it has to come to."""
         return not self._calls
+
+    def waits_for(self, workflow_id: str) -> CallRecord | None:
+        """A call of this workflow that its graph has not come to yet."""
+        return next(iter(self._calls.get(workflow_id, {}).values()), None)
 
     def take(
         self, workflow_id: str, call_id: str
     ) -> tuple[CallRecord | None, Sequence[AttemptRecord]]:
         """What is known of a call and of its attempts, the first one first."""
-        key = (workflow_id, call_id)
-        return self._calls.pop(key, None), self._attempts.pop(key, ())
+        calls = self._calls.get(workflow_id, {})
+        call = calls.pop(call_id, None)
+        if call is not None and not calls:
+            del self._calls[workflow_id]
+        if call is not None and call.sub_workflow_id and states.is_terminal(call.state):
+            self._close(call.sub_workflow_id)
+        return call, self._attempts.pop((workflow_id, call_id), ())
+
+    def _close(self, workflow_id: str) -> None:
+        """Its end is known: its graph is not stepped again, nor those of its own sub-workflows."""
+        for call in self._calls.pop(workflow_id, {}).values():
+            self._closed.append(call)
+            if call.sub_workflow_id:
+                self._close(call.sub_workflow_id)
 
     def abandoned(self) -> Iterator[CallRecord | AttemptRecord]:
         """What the graph did not come to, and had begun."""
-        for call in self._calls.values():
-            if call.state is CallState.RUNNING:
-                yield call
+        for calls in (self._closed, *(calls.values() for calls in self._calls.values())):
+            yield from (call for call in calls if call.state is CallState.RUNNING)
         for attempts in self._attempts.values():
             yield from (a for a in attempts if not states.is_terminal(a.state))
 

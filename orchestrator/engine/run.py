@@ -466,16 +466,16 @@ class Run:
             self.root = self._workflow(self.root, failures=_failures_json(self._failures))
 
     def _flow_succeeded(self, flow: Flow) -> None:
+        if call := self._replay.waits_for(flow.record.id):
+            raise errors.WorkflowFailed(
+                f"{FailureCode.REPLAY_MISMATCH}: call {call.name} ({call.id}) had begun, and the "
+                "workflow does not come to it any more; the workflow, its files or the "
+                "orchestrator changed in between"
+            )
         outputs = flow.graph.outputs or {}
         if flow.parent is not None:
             flow.record = self._flow_done(flow, outputs)
             self.call_done(flow.parent, outputs)
-        elif unknown := self._replay.next_call:
-            self._fail(
-                f"{FailureCode.REPLAY_MISMATCH}: call {unknown.name} ({unknown.id}) has run, and the "
-                "workflow does not come to it any more; the workflow, its files or the "
-                "orchestrator changed in between"
-            )
         elif not self.finalizer.working and not self._finalized:
             self._finalize(
                 WorkflowState.SUCCEEDED,

@@ -13,11 +13,11 @@ from orchestrator.engine.jobs import RunSettings
 from orchestrator.engine.retry import RetryPolicy
 from orchestrator.engine.run import Run
 from orchestrator.model.failures import Failure
-from orchestrator.model.job import Submission
+from orchestrator.model.job import Submission, SubmissionHandle
 from orchestrator.model.manifest import Manifest
 from orchestrator.model.records import WorkflowRecord
 from orchestrator.model.states import WorkflowState
-from orchestrator.store.base import Journal
+from orchestrator.store.base import Journal, Store
 from orchestrator.store.memory import MemoryStore
 from orchestrator.wdl import document, inputs
 from orchestrator.wdl.bundle import Bundle
@@ -44,7 +44,7 @@ class Stepped:
         self.settings = RunSettings(
             root=root, retry=RetryPolicy(first_delay_seconds=100.0), **settings
         )
-        self.store = MemoryStore()
+        self.store: Store = MemoryStore()
         self.store.create(
             WorkflowRecord(
                 id=ROOT,
@@ -96,14 +96,17 @@ class Stepped:
             self.run.submitted(submission.handle.id, f"job-{submission.handle.id}")
         return found
 
-    def finish(self, submission: Submission, index: int, end: Manifest | Failure) -> None:
+    def finish(
+        self, submission: Submission | SubmissionHandle, index: int, end: Manifest | Failure
+    ) -> None:
         """The poller tells that a job has ended."""
+        handle = submission if isinstance(submission, SubmissionHandle) else submission.handle
         self.run.changed(
             Change(
-                submission.handle.id,
+                handle.id,
                 index,
                 JobState.FINISHED,
-                f"job-{submission.handle.id}:{index}",
+                f"job-{handle.id}:{index}",
                 manifest=end if isinstance(end, Manifest) else None,
                 failure=end if isinstance(end, Failure) else None,
             )
