@@ -21,6 +21,7 @@ from orchestrator.model.options import OutputsMode, WorkflowOptions
 from orchestrator.model.records import AttemptRecord, CallRecord, WorkflowRecord
 from orchestrator.wdl import call_outputs
 from orchestrator.wdl.document import Document
+from orchestrator.wdl.staging import shown
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _CALL = r"call-[^/]+/(?:shard-\d+/)*"
@@ -111,7 +112,7 @@ def place(finished: Finished, uri: str) -> str:
     below = _below(finished, uri)
     relative = finished.options.use_relative_output_paths
     if below is None:  # an input, or made by nobody here
-        path = uri.partition("://")[2] or uri.lstrip("/")
+        path = shown(uri).partition("://")[2] or uri.lstrip("/")
         return posixpath.basename(path) if relative else f"{_own(finished)}/{path}"
     if not relative:
         return f"{_own(finished)}/{below}"
@@ -152,7 +153,7 @@ def _refuse_collisions(copies: Iterable[Copy]) -> None:
     for copy in copies:
         other = sources.setdefault(copy.target, copy.source)
         if other != copy.source:
-            findings.append(f"{other} and {copy.source} would both be {copy.target}")
+            findings.append(f"{shown(other)} and {shown(copy.source)} would both be {copy.target}")
     for target, source in sources.items():
         if "://" in target:
             continue  # S3 knows no directories
@@ -160,7 +161,8 @@ def _refuse_collisions(copies: Iterable[Copy]) -> None:
         while parent not in ("/", ""):
             if parent in sources:
                 findings.append(
-                    f"{sources[parent]} would be {parent}, a directory that {source} needs"
+                    f"{shown(sources[parent])} would be {parent}, a directory that "
+                    f"{shown(source)} needs"
                 )
                 break
             parent = posixpath.dirname(parent)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import ipaddress
+import shutil
 import socket
 import ssl
 import urllib.error
@@ -118,12 +119,10 @@ class HttpFilesystem:
 
     def download(self, uri: str, path: str) -> None:
         """Stream to a file beside `path`, renamed when whole."""
-        with self._open(uri, "GET") as answer:
-            chunks = _chunks(uri, answer)
+        with self.open(uri) as body:
             try:
                 with replacing(Path(path)) as file:
-                    for chunk in chunks:
-                        file.write(chunk)
+                    shutil.copyfileobj(body, file, 1024 * 1024)
             except OSError as error:
                 raise errors.TryLater(
                     f"{shown(uri)} could not be written to {path}: {error}"

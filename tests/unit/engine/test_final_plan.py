@@ -86,6 +86,16 @@ def test_files_of_other_places_keep_their_path_or_their_name() -> None:
     assert final_plan.place(end, uri) == "a.bam"
 
 
+def test_the_secret_of_a_presigned_url_is_no_part_of_a_name() -> None:
+    urls = [f"https://reads.example/{name}/a.bam?X-Amz-Signature=secret" for name in "xy"]
+    plan = planned(finished(FILES, {"w.o": urls}))
+    assert [copy.source for copy in plan.copies] == urls
+    assert plan.copies[0].target == f"s3://final/dir/w/{ID}/reads.example/x/a.bam"
+    with pytest.raises(errors.NotAllowed) as caught:
+        planned(finished(FILES, {"w.o": urls}, use_relative_output_paths=True))
+    assert "secret" not in str(caught.value) + str(caught.value.findings)
+
+
 def test_a_directory_is_copied_file_by_file_and_told_as_one() -> None:
     folder = f"{HOME}/call-a/d"
     end = finished(

@@ -11,8 +11,11 @@ from typing import Any, ClassVar
 import pytest
 
 from orchestrator import errors
+from orchestrator.filesystems import copying
 from orchestrator.filesystems import http as module
+from orchestrator.filesystems.base import Filesystems
 from orchestrator.filesystems.http import HttpFilesystem, shown
+from orchestrator.filesystems.local import LocalFilesystem
 
 
 class _Server(http.server.BaseHTTPRequestHandler):
@@ -108,6 +111,17 @@ def test_answers_become_errors(
         with pytest.raises(errors.OrchestratorError) as caught:
             call()
         assert type(caught.value) is expected
+
+
+def test_no_more_is_taken_than_is_allowed(base: str, tmp_path: Path) -> None:
+    bounded = HttpFilesystem(largest_bytes=4)
+    everything = Filesystems(bounded, LocalFilesystem())
+    for path in ("/presigned", "/unsized"):  # told beforehand, and found on the way
+        with pytest.raises(errors.Invalid, match="larger than 4 bytes"):
+            bounded.download(f"{base}{path}", str(tmp_path / "file"))
+        with pytest.raises(errors.Invalid, match="larger than 4 bytes"):
+            copying.copy(everything, f"{base}{path}", str(tmp_path / "file"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_query_is_never_shown(base: str) -> None:
