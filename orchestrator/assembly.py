@@ -281,13 +281,22 @@ def _aws_batch(
 ) -> Backend:
     from orchestrator.backends.aws_batch.backend import AwsBatchBackend
     from orchestrator.backends.aws_batch.clients import Clients
+    from orchestrator.backends.aws_batch.registries import Login
     from orchestrator.backends.aws_batch.settings import Settings as BatchSettings
 
-    auth = provider.config.filesystems.s3.auth
-    chosen = BatchSettings(root=provider.config.root, shared_mounts=provider.config.shared_mounts)
+    config = provider.config
+    auth = config.filesystems.s3.auth
+    login = config.dockerhub.login()
+    chosen = BatchSettings(
+        root=config.root,
+        shared_mounts=config.shared_mounts,
+        docker_mirror=config.docker_mirror.docker_hub,
+        docker_hub=Login(*login, config.dockerhub.key_name) if login else None,
+    )
     clients = Clients(
         contract.region,
         session=sessions.session(auth),
+        secrets_session=sessions.session(config.dockerhub.auth or auth),
         endpoint_url=settings.aws.endpoint_url,
         connections=chosen.connections,
     )

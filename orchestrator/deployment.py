@@ -4,8 +4,8 @@
 there. The two trees meet in this module and nowhere else. A `version` the reader does not know is
 refused: old software never guesses at new stacks, nor new software at old ones.
 
-Versions: 1, the first. 2: what a queue's hosts have of GPUs and disk, registries, further job
-roles, the login to the database, the queue of events.
+Versions: 1, the first. 2: what a queue's hosts have of GPUs and disk, registries and the login to
+Docker Hub, further job roles, the login to the database, the queue of events.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Database(_Part):
 
     `login` says how the orchestrator connects: `iam` as `user`, with tokens; `secret` with the
     `username` and `password` in the secret, which is the master's. `cluster_arn` and `secret_arn`
-    are what the RDS Data API takes: bootstrap makes `user` by it.
+    are what the RDS Data API takes: the stack's function makes `user` by it.
     """
 
     host: str
@@ -70,17 +70,31 @@ class Database(_Part):
     cluster_arn: str | None = None
 
 
+class DockerHub(_Part):
+    """How hosts log in to Docker Hub with the login that the orchestrator's configuration has.
+
+    `secret` is the name of the secret that the orchestrator keeps it in. `way`: who reads it. ECR
+    (`pull_through`; then `rewrites` has Docker Hub), a job's execution role (`job_secret`), hosts
+    as they boot (`host_login`).
+    """
+
+    way: Literal["pull_through", "job_secret", "host_login"]
+    secret: str
+
+
 class Registries(_Part):
     """Where images come from.
 
     `rewrites`: a registry's host and what takes its place in an image's name, a prefix of ECR
     without a slash at its end (`docker.io` -> `1234.dkr.ecr.eu-west-1.amazonaws.com/docker-hub`).
     `secrets`: a registry's host and the secret that the execution role pulls with.
+    `docker_hub`: absent where the environment has a login of its own for Docker Hub.
     `internet`: whether hosts can reach registries other than ECR at all.
     """
 
     rewrites: dict[str, str] = {}
     secrets: dict[str, str] = {}
+    docker_hub: DockerHub | None = None
     internet: bool = True
 
 

@@ -251,7 +251,8 @@ def _region_of_queue(provider: AwsBatchProvider | LocalProvider) -> str | None:
 
 def _used(settings: Settings) -> list[str]:
     """The names of the auths that something uses, each once."""
-    providers = settings.backend.providers.values()
     names = [settings.engine.filesystems.s3.auth]
-    names += [p.config.filesystems.s3.auth for p in providers if isinstance(p, AwsBatchProvider)]
+    for provider in settings.backend.providers.values():
+        if isinstance(provider, AwsBatchProvider):
+            names += [provider.config.filesystems.s3.auth, provider.config.dockerhub.auth]
     return list(dict.fromkeys(name for name in names if name is not None))

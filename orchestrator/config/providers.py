@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 
 from orchestrator.config.keys import Count, Keys, Mib
 from orchestrator.config.reading import KeyPath, Reader, Use
+from orchestrator.config.registries import DockerHub, Mirrors
 from orchestrator.deployment import Deployment
 
 _AWS_BATCH = "AwsBatchBackendLifecycleActorFactory"
@@ -50,6 +51,8 @@ class AwsBatchConfig(Keys):
     concurrent_job_limit: Count | None = None
     hog_factor: Annotated[int, Field(ge=1)] | None = None
     shared_mounts: tuple[str, ...] = ()
+    dockerhub: DockerHub = DockerHub()
+    docker_mirror: Mirrors = Mirrors()
 
     @field_validator("shared_mounts")
     @classmethod
@@ -154,6 +157,7 @@ def read(
         )
         if isinstance(provider, AwsBatchProvider):
             provider = _on_queue(reader, provider, contract, at, named=named, moving=moving)
+            _images(reader, provider.config, contract, (*at, "config"))
         providers[name] = provider
     if raw.default not in raw.providers:
         known = ", ".join(raw.providers) or "none"
@@ -211,6 +215,34 @@ def _in_s3(reader: Reader, data: dict[str, Any], at: KeyPath) -> dict[str, Any]:
     auth = local.get("auth", "") if isinstance(local, dict) else ""
     files = {"s3": {"auth": auth}, **{n: value for n, value in files.items() if n != "local"}}
     return {**data, "config": {**config, "filesystems": files}}
+
+
+def _images(
+    reader: Reader, config: AwsBatchConfig, contract: Deployment | None, at: KeyPath
+) -> None:
+    """Says so where nothing is pulled with the login of `dockerhub`."""
+    where = (*at, "dockerhub")
+    login, problem = config.dockerhub.login(), config.dockerhub.problem
+    given = config.dockerhub.account or config.dockerhub.token.get_secret_value()
+    if login is None:
+        if given:
+            reader.without_effect(where, problem, "images are pulled without a login")
+        else:
+            reader.note(where, Use.NO_EFFECT, problem)
+        return
+    if problem:
+        reader.warn((*where, "account"), problem)
+    if config.docker_mirror.docker_hub:
+        reader.without_effect(where, "docker-mirror says where images of Docker Hub come from")
+    elif contract and contract.registries.docker_hub is None:
+        known = contract.registries
+        has = "docker.io" in known.rewrites or "docker.io" in known.secrets
+        reader.without_effect(
+            where,
+            f"environment {contract.environment!r} has "
+            + ("a login of its own for Docker Hub" if has else "no way to use it"),
+            "registries in the settings of its stacks says how images are pulled",
+        )
 
 
 def _on_queue(

@@ -276,8 +276,9 @@ def _examine(document: hocon.Document, path: Path | None, moved: moving.Moved | 
         _auth(reader, aws, engine.filesystems.s3.auth, ("engine", "filesystems", "s3", "auth"))
     for name, provider in backend.providers.items() if aws and backend else ():
         if aws and isinstance(provider, AwsBatchProvider):
-            where = ("backend", "providers", name, "config", "filesystems", "s3", "auth")
-            _auth(reader, aws, provider.config.filesystems.s3.auth, where)
+            config, where = provider.config, ("backend", "providers", name, "config")
+            _auth(reader, aws, config.filesystems.s3.auth, (*where, "filesystems", "s3", "auth"))
+            _auth(reader, aws, config.dockerhub.auth, (*where, "dockerhub", "auth"))
     for at, message, hint in moved.left_out if moved else ():
         reader.without_effect(at, message, hint)
     settings = None

@@ -15,7 +15,8 @@ not why a job exists. Used through the port `backends.base`; made by `assembly`.
     stage           the few lines a container begins with
     names           job names and tags
     pace            how fast SubmitJob is called
-    images          the name under which a host pulls an image
+    images          names of images, taken apart
+    registries      the name under which a host pulls an image, and the login
     clients, settings, explanation
 """
 

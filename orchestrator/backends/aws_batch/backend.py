@@ -18,7 +18,6 @@ from orchestrator import errors
 from orchestrator.backends import wrapper
 from orchestrator.backends.aws_batch import (
     explanation,
-    images,
     names,
     reasons,
     refusals,
@@ -30,6 +29,7 @@ from orchestrator.backends.aws_batch.job_definitions import JobDefinitions
 from orchestrator.backends.aws_batch.manifests import Manifests
 from orchestrator.backends.aws_batch.pace import Pace
 from orchestrator.backends.aws_batch.poller import Poller
+from orchestrator.backends.aws_batch.registries import Registries
 from orchestrator.backends.aws_batch.settings import Settings
 from orchestrator.backends.base import Change, Explanation
 from orchestrator.deployment import Deployment, Queue
@@ -78,7 +78,13 @@ class AwsBatchBackend:
         self._root = (self._settings.root or deployment.root).rstrip("/")
         self._pool = ThreadPoolExecutor(self._settings.connections // 2, "aws-batch")
         self._bundles = Bundles(clients.s3, deployment.scratch_root)
-        self._definitions = JobDefinitions(clients.batch, deployment)
+        self._registries = Registries(
+            deployment,
+            mirror=self._settings.docker_mirror,
+            login=self._settings.docker_hub,
+            secrets=lambda: clients.secrets,
+        )
+        self._definitions = JobDefinitions(clients.batch, deployment, self._registries)
         self._poller = Poller(
             clients.batch,
             Manifests(clients.s3, self.work_dir),
@@ -124,7 +130,7 @@ class AwsBatchBackend:
             known = ", ".join(queue.arn for queue in queues)
             arn = self._queue_arn(shape)
             return _never(f"queueArn {arn} is no queue of this environment; there are: {known}")
-        reason = images.unreachable(self._deployment, shape.image) or self._forbidden(shape)
+        reason = self._registries.unreachable(shape.image) or self._forbidden(shape)
         if reason is not None:
             return _never(reason)
         if _holds(queue, shape):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from types_boto3_batch import BatchClient
     from types_boto3_logs import CloudWatchLogsClient
     from types_boto3_s3 import S3Client
+    from types_boto3_secretsmanager import SecretsManagerClient
 
 
 class Clients:
@@ -23,68 +25,73 @@ class Clients:
         region: str,
         *,
         session: boto3.Session | None = None,
+        secrets_session: boto3.Session | None = None,
         endpoint_url: str | None = None,
         connections: int = 32,
     ) -> None:
-        """`endpoint_url` None: AWS, or what AWS_ENDPOINT_URL says."""
+        """`endpoint_url` None: AWS, or what AWS_ENDPOINT_URL says. `secrets_session`: where other
+        credentials keep the login of a registry."""
         self._session = session or boto3.Session(region_name=region)
+        self._secrets_session = secrets_session or self._session
         self._region = region
         self._endpoint_url = endpoint_url
         self._connections = connections
+        self._lock = threading.Lock()
 
     @cached_property
     def batch(self) -> BatchClient:
         """Everything of AWS Batch but SubmitJob."""
-        return self._session.client(
-            "batch",
-            region_name=self._region,
-            endpoint_url=self._endpoint_url,
-            config=self._config(),
-        )
+        client: BatchClient = self._client("batch")
+        return client
 
     @cached_property
     def submitting(self) -> BatchClient:
         """For SubmitJob alone: it has no idempotency token, so the SDK must never repeat it."""
-        return self._session.client(
-            "batch",
-            region_name=self._region,
-            endpoint_url=self._endpoint_url,
-            config=self._config().merge(Config(retries={"total_max_attempts": 1})),
-        )
+        client: BatchClient = self._client("batch", Config(retries={"total_max_attempts": 1}))
+        return client
 
     @cached_property
     def s3(self) -> S3Client:
         """Bundles, manifests, the wrapper."""
         own = self._endpoint_url or os.environ.get("AWS_ENDPOINT_URL")
-        style = {"addressing_style": "path"} if own else {}
-        return self._session.client(
+        client: S3Client = self._client(
             "s3",
-            region_name=self._region,
-            endpoint_url=self._endpoint_url,
-            config=self._config().merge(
-                Config(
-                    s3=style,  # type: ignore[arg-type]
-                    # TLS and ETags serve here; checksums of small objects only cost time.
-                    request_checksum_calculation="when_required",
-                    response_checksum_validation="when_required",
-                )
+            Config(
+                s3={"addressing_style": "path"} if own else {},
+                # TLS and ETags serve here; checksums of small objects only cost time.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
             ),
         )
+        return client
 
     @cached_property
     def logs(self) -> CloudWatchLogsClient:
         """CloudWatch Logs."""
-        return self._session.client(
-            "logs",
-            region_name=self._region,
-            endpoint_url=self._endpoint_url,
-            config=self._config(),
-        )
+        client: CloudWatchLogsClient = self._client("logs")
+        return client
 
-    def _config(self) -> Config:
-        return Config(
+    @cached_property
+    def secrets(self) -> SecretsManagerClient:
+        """Secrets Manager."""
+        session = self._secrets_session
+        client: SecretsManagerClient = self._client("secretsmanager", session=session)
+        return client
+
+    def _client(
+        self, service: str, config: Config | None = None, session: boto3.Session | None = None
+    ) -> Any:
+        common = Config(
             connect_timeout=10,
             read_timeout=60,
             max_pool_connections=self._connections,
             retries={"mode": "standard", "total_max_attempts": 5},
         )
+        make: Any = (session or self._session).client
+        with self._lock:  # sessions are not safe to use from several threads, clients are
+            return make(
+                service,
+                region_name=self._region,
+                endpoint_url=self._endpoint_url,
+                config=common.merge(config) if config else common,
+            )

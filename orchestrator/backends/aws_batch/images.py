@@ -1,55 +1,83 @@
-"""The name under which a worker host pulls a task's image.
+"""Names of images, by the rules of Docker's references.
 
-By the rules of Docker's references: a first part with a dot, a colon or the name `localhost` is a
-registry; without one it is Docker Hub, where a name of one part lies below `library/`.
-Source: https://github.com/distribution/reference, `ParseNormalizedNamed`.
+Source: https://github.com/distribution/reference (`ParseNormalizedNamed`, `reference.go`).
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
-from orchestrator.deployment import Deployment
+from orchestrator import errors
 
-_DOCKER_HUB = "docker.io"
-_NAMES_OF_DOCKER_HUB = (_DOCKER_HUB, "index.docker.io", "registry-1.docker.io")
+DOCKER_HUB = "docker.io"
+_NAMES_OF_DOCKER_HUB = frozenset(
+    {DOCKER_HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"}
+)
+_LONGEST_NAME = 255
 
-
-def split(image: str) -> tuple[str, str]:
-    """Registry and rest of a name: `ubuntu:22.04` is `docker.io`, `library/ubuntu:22.04`."""
-    first, slash, rest = image.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost"):
-        if first not in _NAMES_OF_DOCKER_HUB:
-            return first, rest
-        image = rest
-    return _DOCKER_HUB, image if "/" in image else f"library/{image}"
-
-
-def pulled(deployment: Deployment, image: str) -> str:
-    """The image's name, through ECR's cache where the environment has one for its registry."""
-    registry, rest = split(image)
-    prefix = deployment.registries.rewrites.get(registry)
-    return f"{prefix}/{rest}" if prefix else image
+_HOST_PART = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_REGISTRY = re.compile(rf"(?:{_HOST_PART}(?:\.{_HOST_PART})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?")
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REPOSITORY = re.compile(rf"{_PART}(?:/{_PART})*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_DIGEST = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}")
 
 
-def secret(deployment: Deployment, image: str) -> str | None:
-    """The ARN of the secret that the image is pulled with; ECR needs none."""
-    registry, _ = split(pulled(deployment, image))
-    return deployment.registries.secrets.get(registry)
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image's whole name: `ubuntu:22.04` is `docker.io`, `library/ubuntu`, `22.04`."""
+
+    registry: str
+    repository: str
+    tag: str = ""
+    digest: str = ""
+
+    def below(self, prefix: str) -> str:
+        """The same image below another registry's prefix."""
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{prefix}/{self.repository}{tag}{digest}"
 
 
-def unreachable(deployment: Deployment, image: str) -> str | None:
-    """Why no worker of this environment can ever pull the image; None where one can."""
-    if deployment.registries.internet:
-        return None
-    registry, rest = split(pulled(deployment, image))
-    ecr = rf"\d{{12}}\.dkr\.ecr\.{re.escape(deployment.region)}\.amazonaws\.com(\.cn)?"
-    if re.fullmatch(ecr, registry):
-        return None
-    target = f"{deployment.account}.dkr.ecr.{deployment.region}.amazonaws.com"
-    return (
-        f"image {image} is not in ECR of {deployment.region}, and hosts of this environment reach "
-        f"no other registry (egress = endpoints). Copy it to {target}/..., or give its registry a "
-        f"pull-through rule and pull it once from a machine with internet, which fills the cache: "
-        f"docker pull {target}/PREFIX/{rest}"
+def parse(text: str) -> Image:
+    """The parts of a name. Raises InvalidRuntimeAttribute for what no registry can have.
+
+    A first part is a registry where it has a dot, a colon or a capital letter, or is `localhost`;
+    without one the name is of Docker Hub, where one that has a single part lies below `library/`.
+    """
+    first, slash, rest = text.partition("/")
+    if slash and _is_registry(first):
+        registry = first
+    else:
+        registry, rest = DOCKER_HUB, text
+    if registry in _NAMES_OF_DOCKER_HUB:
+        registry = DOCKER_HUB
+    name, at, digest = rest.partition("@")
+    # A colon after the last slash begins a tag: the one of a port stands in the registry.
+    repository, colon, tag = name.partition(":")
+    if registry == DOCKER_HUB and "/" not in repository:
+        repository = f"library/{repository}"
+    if not _REGISTRY.fullmatch(registry):
+        raise _wrong(text, f"{registry!r} is no registry's host")
+    if not _REPOSITORY.fullmatch(repository):
+        hint = "" if repository == repository.lower() else "; names are in lower case"
+        raise _wrong(text, f"{repository!r} is no repository's name{hint}")
+    if len(registry) + 1 + len(repository) > _LONGEST_NAME:
+        raise _wrong(text, f"the name has more than {_LONGEST_NAME} characters")
+    if colon and not _TAG.fullmatch(tag):
+        raise _wrong(text, f"{tag!r} is no tag")
+    if at and not _DIGEST.fullmatch(digest):
+        raise _wrong(text, f"{digest!r} is no digest, such as sha256: and 64 digits")
+    return Image(registry, repository, tag, digest)
+
+
+def _is_registry(part: str) -> bool:
+    return "." in part or ":" in part or part == "localhost" or part != part.lower()
+
+
+def _wrong(text: str, why: str) -> errors.InvalidRuntimeAttribute:
+    return errors.InvalidRuntimeAttribute(
+        f"{text!r} cannot be an image: {why}",
+        hint="[REGISTRY/]REPOSITORY[:TAG][@DIGEST], such as ubuntu:22.04 or quay.io/a/b:1",
     )

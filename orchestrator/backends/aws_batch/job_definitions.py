@@ -11,7 +11,8 @@ import json
 import threading
 from typing import TYPE_CHECKING, Any, cast
 
-from orchestrator.backends.aws_batch import images, refusals, stage
+from orchestrator.backends.aws_batch import refusals, stage
+from orchestrator.backends.aws_batch.registries import Registries
 from orchestrator.deployment import Deployment
 from orchestrator.model.job import Shape
 
@@ -22,15 +23,18 @@ if TYPE_CHECKING:
 class JobDefinitions:
     """Registers each definition once a process, and not at all if it is there already."""
 
-    def __init__(self, batch: BatchClient, deployment: Deployment) -> None:
+    def __init__(
+        self, batch: BatchClient, deployment: Deployment, registries: Registries | None = None
+    ) -> None:
         self._batch = batch
         self._deployment = deployment
+        self._registries = registries or Registries(deployment)
         self._lock = threading.Lock()
         self._known: dict[str, str] = {}
 
     def arn(self, shape: Shape) -> str:
         """The ARN, with its revision, of the definition for jobs of this shape."""
-        properties = container_properties(self._deployment, shape)
+        properties = self._properties(shape)
         name = self._name(properties)
         with self._lock:
             if name not in self._known:
@@ -40,7 +44,10 @@ class JobDefinitions:
     def forget(self, shape: Shape) -> None:
         """After AWS Batch refused a job of this shape: somebody may have deregistered it."""
         with self._lock:
-            self._known.pop(self._name(container_properties(self._deployment, shape)), None)
+            self._known.pop(self._name(self._properties(shape)), None)
+
+    def _properties(self, shape: Shape) -> dict[str, Any]:
+        return container_properties(self._deployment, shape, self._registries)
 
     def _name(self, properties: dict[str, Any]) -> str:
         text = json.dumps(properties, sort_keys=True)
@@ -74,8 +81,11 @@ class JobDefinitions:
         return answer["jobDefinitionArn"]
 
 
-def container_properties(deployment: Deployment, shape: Shape) -> dict[str, Any]:
-    """`containerProperties` of RegisterJobDefinition."""
+def container_properties(
+    deployment: Deployment, shape: Shape, registries: Registries | None = None
+) -> dict[str, Any]:
+    """`containerProperties` of RegisterJobDefinition. May keep a registry's login: see there."""
+    registries = registries or Registries(deployment)
     linux: dict[str, Any] = {}
     if shape.shared_memory_mib:
         linux["sharedMemorySize"] = shape.shared_memory_mib
@@ -88,10 +98,10 @@ def container_properties(deployment: Deployment, shape: Shape) -> dict[str, Any]
     limits = [
         {"name": name, "softLimit": soft, "hardLimit": hard} for name, soft, hard in shape.ulimits
     ]
-    secret = images.secret(deployment, shape.image)
+    secret = registries.credentials(shape.image)
     login = {"repositoryCredentials": {"credentialsParameter": secret}} if secret else {}
     return {
-        "image": images.pulled(deployment, shape.image),
+        "image": registries.pulled(shape.image),
         "command": stage.command(deployment.tools_path, deployment.scratch_path),
         "jobRoleArn": shape.job_role_arn or deployment.job_role_arn,
         "executionRoleArn": deployment.execution_role_arn,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestrator.backends.aws_batch.registries import Login
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -15,6 +17,8 @@ class Settings:
 
     root: str = ""
     shared_mounts: tuple[str, ...] = ()  # of EFS and FSx: what jobs may mount of their hosts
+    docker_mirror: str = ""  # takes the place of docker.io in the names of images
+    docker_hub: Login | None = None
     submissions_per_second: float = 45.0  # of all workflows of this process; AWS allows 50
     connections: int = 32  # at the same time, to S3
 

@@ -2,69 +2,85 @@ from __future__ import annotations
 
 import pytest
 
+from orchestrator import errors
 from orchestrator.backends.aws_batch import images
-from orchestrator.backends.aws_batch.job_definitions import container_properties
-from orchestrator.deployment import Registries
+from orchestrator.backends.aws_batch.images import Image
 from orchestrator.model.job import Shape
 
-from .test_backend import DEPLOYMENT
+from .test_backend import make
 
 ECR = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
-SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:lab-a1b2c3"
-CACHED = DEPLOYMENT.model_copy(
-    update={
-        "registries": Registries(
-            rewrites={"docker.io": f"{ECR}/docker-hub", "quay.io": f"{ECR}/quay"},
-            secrets={"registry.lab.org": SECRET},
-        )
-    }
-)
-CLOSED = CACHED.model_copy(
-    update={"registries": CACHED.registries.model_copy(update={"internet": False})}
-)
+DIGEST = f"sha256:{'0a' * 32}"
 
 
 @pytest.mark.parametrize(
-    ("image", "pulled"),
+    ("name", "image"),
     [
-        ("ubuntu", f"{ECR}/docker-hub/library/ubuntu"),
-        ("ubuntu:22.04", f"{ECR}/docker-hub/library/ubuntu:22.04"),
-        ("biocontainers/bwa@sha256:ab", f"{ECR}/docker-hub/biocontainers/bwa@sha256:ab"),
-        ("docker.io/ubuntu", f"{ECR}/docker-hub/library/ubuntu"),
-        ("index.docker.io/library/ubuntu", f"{ECR}/docker-hub/library/ubuntu"),
-        ("quay.io/a/b/c:1", f"{ECR}/quay/a/b/c:1"),
-        ("ghcr.io/a/b", "ghcr.io/a/b"),
-        ("localhost/a", "localhost/a"),
-        ("localhost:5000/a", "localhost:5000/a"),
-        (f"{ECR}/mine:1", f"{ECR}/mine:1"),
+        ("ubuntu", Image("docker.io", "library/ubuntu")),
+        ("ubuntu:22.04", Image("docker.io", "library/ubuntu", "22.04")),
+        (f"ubuntu@{DIGEST}", Image("docker.io", "library/ubuntu", "", DIGEST)),
+        (f"ubuntu:22.04@{DIGEST}", Image("docker.io", "library/ubuntu", "22.04", DIGEST)),
+        ("library/ubuntu", Image("docker.io", "library/ubuntu")),
+        ("biocontainers/bwa:v0.7.17_cv1", Image("docker.io", "biocontainers/bwa", "v0.7.17_cv1")),
+        ("a/b/c", Image("docker.io", "a/b/c")),
+        ("docker.io/ubuntu", Image("docker.io", "library/ubuntu")),
+        ("index.docker.io/library/ubuntu:1", Image("docker.io", "library/ubuntu", "1")),
+        ("registry-1.docker.io/a/b", Image("docker.io", "a/b")),
+        ("registry.hub.docker.com/a/b", Image("docker.io", "a/b")),
+        ("quay.io/biocontainers/samtools:1.9--h91753b0_8",
+         Image("quay.io", "biocontainers/samtools", "1.9--h91753b0_8")),
+        ("gcr.io/google-containers/pause:3", Image("gcr.io", "google-containers/pause", "3")),
+        ("us-docker.pkg.dev/p/r/i", Image("us-docker.pkg.dev", "p/r/i")),
+        ("us.gcr.io/broad-gotc-prod/gatk", Image("us.gcr.io", "broad-gotc-prod/gatk")),
+        ("public.ecr.aws/x/y:2", Image("public.ecr.aws", "x/y", "2")),
+        (f"{ECR}/team/tool:1", Image(ECR, "team/tool", "1")),
+        (f"{ECR}/tool@{DIGEST}", Image(ECR, "tool", "", DIGEST)),
+        ("localhost/a", Image("localhost", "a")),
+        ("localhost:5000/a:b", Image("localhost:5000", "a", "b")),
+        ("registry:5000/a", Image("registry:5000", "a")),
+        ("registry/a", Image("docker.io", "registry/a")),
+        ("MyHost/a", Image("MyHost", "a")),
+        ("[2001:db8::1]:5000/a", Image("[2001:db8::1]:5000", "a")),
+        ("ubuntu:5000", Image("docker.io", "library/ubuntu", "5000")),
+        ("a__b/c-d--e.f:_x", Image("docker.io", "a__b/c-d--e.f", "_x")),
     ],
-)
-def test_images_come_through_the_cache_of_their_registry(image: str, pulled: str) -> None:
-    assert images.pulled(CACHED, image) == pulled
-    assert images.pulled(DEPLOYMENT, image) == image
-    assert container_properties(CACHED, Shape(image=image))["image"] == pulled
+)  # fmt: skip
+def test_names_are_taken_apart_as_docker_does(name: str, image: Image) -> None:
+    assert images.parse(name) == image
 
 
 @pytest.mark.parametrize(
-    ("image", "reachable"),
+    ("name", "says"),
     [
-        ("ubuntu", True),  # through the cache
-        (f"{ECR}/mine:1", True),
-        ("ghcr.io/a/b", False),
-        ("public.ecr.aws/x/y", False),
-        (f"{ECR.replace('us-east-1', 'eu-west-1')}/mine", False),
-        (f"{ECR}.evil.example/mine", False),
+        ("", "no repository's name"),
+        ("Ubuntu", "names are in lower case"),
+        ("ubuntu:", "no tag"),
+        ("ubuntu:a:b", "'a:b' is no tag"),
+        ("ubuntu:-a", "no tag"),
+        (f"ubuntu:{'t' * 129}", "no tag"),
+        ("ubuntu@sha256:ab", "no digest"),
+        ("ubuntu@", "no digest"),
+        ("https://quay.io/a/b", "'https:' is no registry's host"),
+        ("quay.io//a", "no repository's name"),
+        ("quay.io/", "no repository's name"),
+        ("a/b_/c", "no repository's name"),
+        ("a b", "no repository's name"),
+        ("ubuntu\n", "no repository's name"),
+        ("quay.io:x/a", "no registry's host"),
+        ("-q.io/a", "no registry's host"),
+        (f"quay.io/{'a' * 250}", "more than 255"),
     ],
 )
-def test_without_internet_only_ecr_of_the_region_is_reached(image: str, reachable: bool) -> None:
-    reason = images.unreachable(CLOSED, image)
-    assert (reason is None) is reachable
-    assert images.unreachable(CACHED, image) is None
-    if reason is not None:
-        assert f"docker pull {ECR}/PREFIX/" in reason
+def test_what_cannot_be_a_name_is_refused_before_anything_is_submitted(
+    name: str, says: str
+) -> None:
+    with pytest.raises(errors.InvalidRuntimeAttribute, match=says):
+        images.parse(name)
+    if name:
+        with pytest.raises(errors.InvalidRuntimeAttribute, match=says):
+            make().fits(Shape(image=name))
 
 
-def test_a_registry_with_a_secret_is_pulled_with_it_and_others_are_not() -> None:
-    asked = container_properties(CACHED, Shape(image="registry.lab.org/a:1"))
-    assert asked["repositoryCredentials"] == {"credentialsParameter": SECRET}
-    assert "repositoryCredentials" not in container_properties(CACHED, Shape(image="quay.io/a/b"))
+def test_a_name_below_a_prefix_keeps_tag_and_digest() -> None:
+    found = images.parse(f"ubuntu:1@{DIGEST}").below("mirror.lab.org/hub")
+    assert found == f"mirror.lab.org/hub/library/ubuntu:1@{DIGEST}"
