@@ -50,5 +50,7 @@ def build(scope: Construct, settings: Settings) -> None:
         )
         alarms.add_stack_dependency(last)
     if settings.network.egress == "endpoints":
-        network.reach(interface_endpoints.called(scope))
+        # The database's function is not in the VPC: it needs no way out of it.
+        others = (stack for stack in scope.node.children if stack is not database)
+        network.reach(interface_endpoints.called(*others))
     organisation.apply(scope, settings.identity)

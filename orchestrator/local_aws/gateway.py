@@ -25,13 +25,13 @@ from typing import Any
 import pydantic
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
-    MotoRequestHandler,
     create_backend_app,
 )
 
 from orchestrator.local_aws import answers, calls, faults, postgres
 from orchestrator.local_aws.cloudformation.api import CloudFormation
 from orchestrator.local_aws.loopback import Loopback
+from orchestrator.local_aws.moto_patches import awslambda as lambda_patch
 from orchestrator.local_aws.moto_patches import batch as batch_patch
 from orchestrator.local_aws.moto_patches import budgets as budgets_patch
 from orchestrator.local_aws.moto_patches import cloudwatch as cloudwatch_patch
@@ -55,7 +55,7 @@ _WARM_UP = (
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How this AWS is set up. `jobs` is "auto", "docker" or "process"."""
+    """How this AWS is set up. `jobs` is one of `runners.KINDS`."""
 
     state_dir: Path
     jobs: str = "auto"
@@ -170,6 +170,8 @@ class Gateway:
                 ecr_patch.apply()
             case "events":
                 events_patch.apply()
+            case "awslambda":
+                lambda_patch.apply(self.endpoint)
             case "rds":
                 rds_patch.apply(self._databases)
             case "rdsdata":
@@ -214,15 +216,6 @@ class Gateway:
             case _:
                 return _answer(start_response, 404, {"message": f"no route {' '.join(route)}"})
         return _answer(start_response, 200, {"ok": True})
-
-
-def handler() -> type[MotoRequestHandler]:
-    """The HTTP handler; it answers keep-alive clients without Nagle's delay."""
-    return _Handler
-
-
-class _Handler(MotoRequestHandler):
-    disable_nagle_algorithm = True
 
 
 def _refusal(environ: dict[str, Any]) -> str | None:

@@ -40,10 +40,10 @@ ENDPOINTS: Final[dict[str, tuple[ec2.InterfaceVpcEndpointAwsService, ...]]] = {
 }
 
 
-def called(scope: IConstruct) -> frozenset[str]:
-    """The services whose actions any policy in `scope` allows."""
+def called(*scopes: IConstruct) -> frozenset[str]:
+    """The services whose actions any policy in `scopes` allows."""
     found: set[str] = set()
-    for construct in scope.node.find_all():
+    for construct in (one for scope in scopes for one in scope.node.find_all()):
         for document in _documents(construct):
             for statement in _list(Stack.of(construct).resolve(document)["Statement"]):
                 if statement["Effect"] == "Allow":

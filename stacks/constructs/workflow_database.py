@@ -21,7 +21,8 @@ class WorkflowDatabase(Construct):
     """Encrypted, TLS forced, in subnets without a way out; nobody may connect until let in.
 
     RDS makes, keeps and rotates the master's secret (`username`, `password`): it is in no template,
-    and only bootstrap uses it, through the Data API. The orchestrator logs in by IAM.
+    and only the function of `DatabaseLogin` uses it, through the Data API. The orchestrator logs in
+    by IAM. `instances` have to be there before anybody answers.
     """
 
     def __init__(
@@ -87,7 +88,10 @@ class WorkflowDatabase(Construct):
         )
         resource = cluster.node.default_child
         assert isinstance(resource, rds.CfnDBCluster)
-        self._log(cluster, resource, log_retention)
+        self.instances = [
+            child for child in cluster.node.find_all() if isinstance(child, rds.CfnDBInstance)
+        ]
+        self._log(resource, log_retention)
         self.identifier = cluster.cluster_identifier
         self.host = cluster.cluster_endpoint.hostname
         self.port = cluster.cluster_endpoint.port  # a token: what the deployed cluster says
@@ -113,9 +117,7 @@ class WorkflowDatabase(Construct):
             ],
         )
 
-    def _log(
-        self, cluster: rds.DatabaseCluster, resource: rds.CfnDBCluster, days: logs.RetentionDays
-    ) -> None:
+    def _log(self, resource: rds.CfnDBCluster, days: logs.RetentionDays) -> None:
         """Its log in CloudWatch, in a group that forgets.
 
         RDS makes the group when an instance first writes, for ever and in the way of ours. The name
@@ -129,9 +131,8 @@ class WorkflowDatabase(Construct):
             retention=days,
             removal_policy=RemovalPolicy.DESTROY,
         )
-        for child in cluster.node.find_all():
-            if isinstance(child, rds.CfnDBInstance):
-                child.node.add_dependency(group)
+        for instance in self.instances:
+            instance.node.add_dependency(group)
 
 
 def _instance(name: str) -> rds.IClusterInstance:

@@ -40,10 +40,9 @@ class Cdk:
         # Away from cdk.json: the app need not be synthesised to say what account it is for.
         self._run("bootstrap", f"aws://{account}/{region}", folder=self.state)
 
-    def deploy(self, *stacks: str) -> None:
-        """Create or update `stacks` and all that they need, or every stack, in their order."""
-        what = stacks or ("--all",)
-        self._run("deploy", *what, "--method=direct", "--require-approval=never")
+    def deploy(self) -> None:
+        """Create or update every stack, in their order."""
+        self._run("deploy", "--all", "--method=direct", "--require-approval=never")
 
     def destroy(self) -> None:
         """Delete every stack, in reverse order."""

@@ -21,7 +21,7 @@ from orchestrator.local_aws import process
 from orchestrator.local_aws.process import JobRunner
 from stacks import settings as stack_settings
 from stacks.assets import fetch
-from stacks.lifecycle import children, database_login, images, local, lock, removal
+from stacks.lifecycle import children, images, local, lock, removal
 from stacks.lifecycle.cdk import Cdk
 from stacks.settings import ROOT
 
@@ -216,15 +216,8 @@ def _bootstrap_aws(
     for name, image in images.pin(ssm, chosen).items():
         say("images", f"hosts start from {image}, now and later: {name}")
     say("deploy", "stacks, with cdk deploy")
-    # The orchestrator's host is not ready before it can log in, and only from here can its login
-    # be made: all but the host, then the login, then the rest.
-    cdk.deploy(f"{environment}-contract")
-    contract = deployment.read(ssm, environment)
-    if contract.database.login == "iam":
-        made = database_login.ensure(session.client("rds-data"), contract.database)
-        say("login", f"{contract.database.user}, by IAM{'' if made else ' (no changes)'}")
     cdk.deploy()
-    config = _configure(ROOT, contract)
+    config = _configure(ROOT, deployment.read(ssm, environment))
     if prove:
         say("prove", "examples/hello on AWS Batch; a first host takes some minutes to boot")
         code = children.run_to_its_end(
@@ -306,6 +299,7 @@ def _jobs_words(jobs: str) -> str:
     return {
         "docker": "Docker containers",
         "process": "plain processes, each in a directory of its own, without containers",
+        "instant": "nothing: they are over at once, for measurements",
     }[jobs]
 
 

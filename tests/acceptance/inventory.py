@@ -117,6 +117,7 @@ _KINDS: dict[str, Callable[[Client], Any]] = {
         "ecr", "describe_repository_creation_templates", "repositoryCreationTemplates", "prefix"
     ),
     "rule": _all("events", "list_rules", "Rules", "Name"),
+    "function": _all("lambda", "list_functions", "Functions", "FunctionName"),
     "instance profile": _all(
         "iam", "list_instance_profiles", "InstanceProfiles", "InstanceProfileName"
     ),

@@ -188,6 +188,15 @@ def _check_built(account: Account, contract: deployment.Deployment) -> None:
     (cluster,) = account.client("rds").describe_db_clusters()["DBClusters"]
     assert len(cluster["DBClusterMembers"]) == 2
     assert cluster["StorageEncrypted"]
+    # Made by the stack's function, with nothing but `cdk deploy`.
+    answer = account.client("rds-data").execute_statement(
+        resourceArn=cluster["DBClusterArn"],
+        secretArn=cluster["MasterUserSecret"]["SecretArn"],
+        database="orchestrator",
+        sql="SELECT rolcanlogin, pg_has_role('orchestrator', 'rds_iam', 'member') "
+        "FROM pg_roles WHERE rolname = 'orchestrator'",
+    )
+    assert answer["records"] == [[{"booleanValue": True}, {"booleanValue": True}]]
     (host,) = account.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
     assert len(host["Instances"]) == 1
     for role in account.client("iam").list_roles(PathPrefix="/genomics/")["Roles"]:

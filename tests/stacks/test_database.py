@@ -56,28 +56,80 @@ def test_the_instance_is_serverless_and_not_public(templates: Mapping[str, Templ
     assert instance["Properties"]["PubliclyAccessible"] is False
 
 
-def test_the_data_api_is_on_for_bootstrap_and_the_orchestrator_logs_in_by_iam(
-    templates: Mapping[str, Template],
-) -> None:
-    assert _cluster(templates["database"])["EnableHttpEndpoint"] is True
-    assert _cluster(templates["database"])["MasterUsername"] == "bootstrap"
-    statements = [
+def _statements(template: Template) -> list[dict[str, Any]]:
+    return [
         statement
-        for template in templates.values()
         for policy in template.find_resources("AWS::IAM::Policy").values()
         for statement in policy["Properties"]["PolicyDocument"]["Statement"]
     ]
+
+
+def test_the_orchestrator_logs_in_by_iam(templates: Mapping[str, Template]) -> None:
+    statements = [one for template in templates.values() for one in _statements(template)]
     (login,) = [s for s in statements if s["Action"] == "rds-db:connect"]
     assert login["Effect"] == "Allow"
     resource = render(login["Resource"])
     assert resource.startswith("arn:aws:rds-db:us-east-1:111122223333:dbuser:<")
     assert resource.endswith("/orchestrator")
     assert "DBClusterResourceId" in resource
-    # Nobody reads the master's secret, and nobody has the Data API, but who runs bootstrap.
-    for statement in statements:
-        text = json.dumps(statement)
-        assert "MasterUserSecret" not in text
-        assert "rds-data:" not in text
+
+
+def test_its_login_is_made_by_the_one_function_that_acts_as_the_master(
+    templates: Mapping[str, Template],
+) -> None:
+    database = templates["database"]
+    assert _cluster(database)["EnableHttpEndpoint"] is True
+    assert _cluster(database)["MasterUsername"] == "bootstrap"
+    # Nobody else reads the master's secret or has the Data API.
+    for part, template in templates.items():
+        for statement in _statements(template):
+            text = json.dumps(statement)
+            if "MasterUserSecret" in text or "rds-data:" in text:
+                assert part == "database", statement
+                assert statement["Sid"] in ("ActAsMaster", "ReadMastersSecret")
+                assert "*" not in text
+    ((name, function),) = database.find_resources("AWS::Lambda::Function").items()
+    assert not [t for p, t in templates.items() if p != "database" and _functions(t)]
+    properties = function["Properties"]
+    assert "VpcConfig" not in properties
+    assert len(properties["Code"]["ZipFile"].encode()) <= 4096  # of CloudFormation, once
+    compile(properties["Code"]["ZipFile"], "index.py", "exec")
+    ((_, role),) = [
+        (n, r)
+        for n, r in database.find_resources("AWS::IAM::Role").items()
+        if n == properties["Role"]["Fn::GetAtt"][0]
+    ]
+    assert "ManagedPolicyArns" not in role["Properties"]
+    ((_, login),) = database.find_resources("Custom::DatabaseLogin").items()
+    assert login["Properties"]["ServiceToken"] == {"Fn::GetAtt": [name, "Arn"]}
+    assert login["Properties"]["User"] == "orchestrator"
+    # Without an instance nobody answers.
+    assert set(database.find_resources("AWS::RDS::DBInstance")) <= set(login["DependsOn"])
+    # The policy is there before the function is called.
+    assert set(database.find_resources("AWS::IAM::Policy")) & set(function["DependsOn"])
+
+
+def _functions(template: Template) -> Mapping[str, Any]:
+    return template.find_resources("AWS::Lambda::Function")
+
+
+def test_where_the_master_is_used_no_login_is_made(
+    synthesise: Callable[..., Mapping[str, Template]],
+) -> None:
+    database = synthesise(environment="local")["database"]
+    assert not _functions(database)
+    assert not database.find_resources("Custom::DatabaseLogin")
+
+
+def test_hosts_need_no_endpoint_for_what_only_the_function_calls(
+    synthesise: Callable[..., Mapping[str, Template]],
+) -> None:
+    network = synthesise(**{"set.network.egress": "endpoints", "set.registries.pull_through": []})[
+        "network"
+    ]
+    names = json.dumps(network.find_resources("AWS::EC2::VPCEndpoint"))
+    assert "rds-data" not in names
+    assert "secretsmanager" not in names
 
 
 def test_the_log_forgets_and_is_there_before_any_instance_writes_it(
@@ -85,7 +137,10 @@ def test_the_log_forgets_and_is_there_before_any_instance_writes_it(
 ) -> None:
     database = templates["database"]
     assert _cluster(database)["EnableCloudwatchLogsExports"] == ["postgresql"]
-    ((name, group),) = database.find_resources("AWS::Logs::LogGroup").items()
+    (name, group), _ = sorted(
+        database.find_resources("AWS::Logs::LogGroup").items(),
+        key=lambda item: "LogGroupName" not in item[1]["Properties"],  # that of the function
+    )
     assert group["Properties"]["RetentionInDays"] == 30
     for instance in database.find_resources("AWS::RDS::DBInstance").values():
         assert name in instance["DependsOn"]

@@ -93,7 +93,7 @@ def test_no_role_has_a_policy_of_somebody_else(organisation: Mapping[str, Templa
     roles = [
         e["Properties"] for _, _, kind, e in _resources(organisation) if kind == "AWS::IAM::Role"
     ]
-    assert len(roles) == 6
+    assert len(roles) == 7
     for role in roles:
         assert "ManagedPolicyArns" not in role
         assert "Policies" not in role

@@ -136,7 +136,9 @@ def test_without_internet_there_is_an_endpoint_for_each_service_that_hosts_may_c
     )
     assert {"logs", "sqs", "ssm", "ssmmessages", "cloudformation"} <= set(interfaces)
     called = set()
-    for template in made.values():
+    for part, template in made.items():
+        if part == "database":
+            continue  # its function is not in the VPC
         for policy in template.find_resources("AWS::IAM::Policy").values():
             for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
                 actions = statement["Action"]

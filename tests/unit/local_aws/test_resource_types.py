@@ -835,25 +835,21 @@ def test_the_data_api_runs_statements_on_the_database(cloud: Cloud, deploy: Depl
     ]
 
 
-def test_bootstraps_login_is_made_through_the_data_api(cloud: Cloud, deploy: Deployed) -> None:
-    from orchestrator.deployment import Database
-    from stacks.lifecycle import database_login
+def test_the_login_is_made_through_the_data_api(cloud: Cloud, deploy: Deployed) -> None:
+    from stacks.assets import database_login
 
     run = data_api(cloud, deploy)
     (cluster,) = cloud.client("rds").describe_db_clusters(DBClusterIdentifier=deploy["Cluster"])[
         "DBClusters"
     ]
-    wanted = Database(
-        host="h",
-        port=1,
-        name="orchestrator",
-        secret_arn=cluster["MasterUserSecret"]["SecretArn"],
-        login="iam",
-        user="worker",
-        cluster_arn=cluster["DBClusterArn"],
-    )
-    assert database_login.ensure(cloud.client("rds-data"), wanted)
-    assert not database_login.ensure(cloud.client("rds-data"), wanted)
+    about = {
+        "Cluster": cluster["DBClusterArn"],
+        "Secret": cluster["MasterUserSecret"]["SecretArn"],
+        "Database": "orchestrator",
+        "User": "worker",
+    }
+    assert database_login.ensure(cloud.client("rds-data"), about)
+    assert not database_login.ensure(cloud.client("rds-data"), about)
     (member,) = run("SELECT pg_has_role('worker', 'rds_iam', 'member')")["records"]
     assert member == [{"booleanValue": True}]
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from orchestrator.local_aws.cloudformation.errors import ResourceFailed
 from orchestrator.local_aws.cloudformation.resources import (
     autoscaling,
+    awslambda,
     batch,
     budgets,
     cloudwatch,
+    custom,
     ec2_compute,
     ec2_network,
     ec2_security,
@@ -28,9 +30,11 @@ from orchestrator.local_aws.cloudformation.resources.base import ResourceType
 
 _MODULES = (
     autoscaling,
+    awslambda,
     batch,
     budgets,
     cloudwatch,
+    custom,
     ec2_compute,
     ec2_network,
     ec2_security,
@@ -52,6 +56,8 @@ TYPES: dict[str, ResourceType] = {kind.type: kind for module in _MODULES for kin
 
 def find(name: str) -> ResourceType:
     """The type of that name. Raises ResourceFailed naming it when it is not known here."""
+    if name.startswith("Custom::"):
+        name = custom.CustomResource.type
     if name not in TYPES:
         raise ResourceFailed(f"the local AWS does not support the resource type {name}")
     return TYPES[name]
