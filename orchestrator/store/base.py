@@ -138,6 +138,9 @@ class Store(Protocol):
     def attempts(self, workflow_id: str) -> Sequence[AttemptRecord]:
         """The attempts of one workflow, by call and attempt."""
 
+    def submissions(self, root_id: str) -> Sequence[SubmissionRecord]:
+        """The submissions of a root workflow, by id."""
+
     def leave_hold(self, root_id: str, state: WorkflowState) -> bool:
         """A workflow that is On Hold becomes Submitted, or Aborted. False: it is not On Hold."""
 

@@ -234,6 +234,11 @@ class MemoryStore(Store):
             root = self._root_of(workflow_id) or _Root()
             return tuple(a for a in _in_order(root.attempts) if a.workflow_id == workflow_id)
 
+    def submissions(self, root_id: str) -> Sequence[SubmissionRecord]:
+        with self._lock:
+            root = self._roots.get(root_id)
+            return tuple(_in_order(root.submissions)) if root else ()
+
     def leave_hold(self, root_id: str, state: WorkflowState) -> bool:
         with self._lock:
             root = self._roots.get(root_id)

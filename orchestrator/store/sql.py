@@ -16,6 +16,7 @@ from orchestrator.model.records import (
     CallRecord,
     EventRecord,
     Record,
+    SubmissionRecord,
     WorkflowRecord,
 )
 from orchestrator.model.states import WorkflowState
@@ -142,6 +143,12 @@ class SqlStore(Store):
             rows.ATTEMPT,
             *self._of_workflow(schema.attempt, workflow_id),
             order=[attempt.call_id, attempt.attempt],
+        )
+
+    def submissions(self, root_id: str) -> Sequence[SubmissionRecord]:
+        submission = schema.submission.c
+        return self._select(
+            rows.SUBMISSION, submission.root_id == rows.clean(root_id), order=[submission.id]
         )
 
     def events(

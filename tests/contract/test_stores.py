@@ -785,6 +785,15 @@ def test_a_shared_input_is_kept_once_and_by_its_root(store: Store) -> None:
     assert store.journal(lease).calls == (named,)
 
 
+def test_the_submissions_of_a_root_workflow_can_be_read_without_its_lease(store: Store) -> None:
+    lease = claimed(store)
+    intended = submission("b")
+    given = submission("a", state=SubmissionState.SUBMITTED, job_id="job-1", size=3)
+    store.write(lease, [intended, given])
+    assert list(store.submissions("w")) == [given, intended]
+    assert list(store.submissions("other")) == []
+
+
 def test_who_creates_a_workflow_to_run_it_has_its_lease_at_once(store: Store) -> None:
     store.create(root("mine"), "a", 60)
     store.create(root("anybody's"))
