@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from tests import batch_cloud
 from tests.batch_cloud import Cloud
 from tests.crash.engine_process import Cloud as CloudSetup
 from tests.crash.engines import Setup, World, eventually
-from tests.crash.workflows import WHOLE, WHOLE_RAN, WHOLE_TOTAL, numbers
+from tests.crash.workflows import WHOLE, WHOLE_RAN, WHOLE_TOTAL, WIDE, numbers
 
 pytestmark = pytest.mark.xdist_group("crash-aws")
 
@@ -86,34 +87,53 @@ def jobs_are(cloud: Cloud, root_id: str, count: int) -> None:
     assert len(jobs_of(cloud, root_id)) == count
 
 
-STEPS = [
-    Step.FILE_WRITTEN,
-    Step.FACTS_FETCHED,
-    Step.INTENT_UNRECORDED,
-    Step.INTENT_RECORDED,
-    Step.SUBMITTING,
-    Step.SUBMITTED,
-    Step.SUBMISSION_RECORDED,
-    Step.RUNNING_RECORDED,
-    Step.FINISHED_SEEN,
-    Step.END_UNRECORDED,
-    Step.END_RECORDED,
-    Step.WORKFLOW_END_UNRECORDED,
-]
+FORWARD = [step for step in Step if step < Step.FINDING]
+RECOVERY = [step for step in Step if step >= Step.FINDING]
 
 
 @pytest.mark.parametrize(
     "step",
     [
         pytest.param(s, id=s.name, marks=() if s is Step.SUBMITTED else pytest.mark.slow)
-        for s in STEPS
+        for s in FORWARD
     ],
 )
 def test_killed_once_and_resumed(world: World, cloud: Cloud, step: Step) -> None:
     root_id = started(world, cloud)
     world.engine(root_id, fault=step).was_killed()
+    if step < Step.WORKFLOW_END_RECORDED:
+        world.engine(root_id).succeeded()
+    all_is_right(world, root_id)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", RECOVERY, ids=lambda step: step.name)
+def test_killed_again_while_it_recovers(world: World, cloud: Cloud, step: Step) -> None:
+    root_id = started(world, cloud)
+    world.engine(root_id, fault=Step.INTENT_RECORDED).was_killed()
+    world.engine(root_id, fault=step).was_killed()
     world.engine(root_id).succeeded()
     all_is_right(world, root_id)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_killed_at_random_with_hundreds_of_calls_in_flight(
+    world: World, cloud: Cloud, seed: int
+) -> None:
+    """And some answers to SubmitJob get lost besides."""
+    chance, n = random.Random(seed), 200
+    root_id = world.submit(WIDE, n=n)
+    cloud.fault(match="batch SubmitJob", lost="after", times=2)
+    for _ in range(8):
+        engine = world.engine(root_id)
+        engine.process.join(chance.uniform(0.5, 6.0))
+        engine.kill()
+    world.engine(root_id).succeeded()
+    assert world.outputs(root_id) == {"w.o": [i + 1 for i in range(n)]}
+    assert world.ran() == {f"{name} {i}": 1 for name in ("first", "second") for i in range(n)}
+    assert len(set(world.lines())) == len(world.lines())
+    assert world.nothing_is_open(root_id)
 
 
 @pytest.mark.slow
