@@ -10,13 +10,11 @@ workflows, and those whose server has died.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -25,9 +23,11 @@ import structlog
 from orchestrator import errors
 from orchestrator.backends.base import Backend, Change
 from orchestrator.engine import events, faultpoints, garbage, poison
-from orchestrator.engine.actions import Effect, Find, Submit
-from orchestrator.engine.admission import Admission, Demand
+from orchestrator.engine.actions import Find, Submit
+from orchestrator.engine.active import Active, Told
+from orchestrator.engine.admission import Admission
 from orchestrator.engine.effects import Effects
+from orchestrator.engine.evaluation import Evaluators
 from orchestrator.engine.faultpoints import Step
 from orchestrator.engine.finishing import Finishing
 from orchestrator.engine.jobs import RunSettings
@@ -35,7 +35,8 @@ from orchestrator.engine.run import Progress, Run
 from orchestrator.engine.tenure import Heartbeat, Tenure, is_dead, this_process
 from orchestrator.filesystems.base import Filesystems
 from orchestrator.model import states
-from orchestrator.model.records import EventRecord, Record, WorkflowRecord
+from orchestrator.model.job import Submission
+from orchestrator.model.records import EventRecord, WorkflowRecord
 from orchestrator.model.states import WorkflowState
 from orchestrator.store.base import Lease, Store
 from orchestrator.wdl.document import Document
@@ -76,20 +77,6 @@ class Health:
     workflows: int
 
 
-@dataclass(slots=True)
-class _Active:
-    """A run, and what of it is not committed yet."""
-
-    run: Run
-    tenure: Tenure
-    backend: str
-    more: bool = False  # its evaluation goes on in the next turn
-    records: list[Record] = field(default_factory=list)
-    effects: list[Effect] = field(default_factory=list)
-    commit_at: float = 0.0  # not before: the store was unavailable
-    changes: deque[Change] = field(default_factory=deque)  # of its jobs, not told to it yet
-
-
 class Engine:
     """Start it, `adopt` leases, `wait` for workflows. Methods may be called from any thread."""
 
@@ -109,7 +96,7 @@ class Engine:
         self._settings = settings
         self._clock = clock
         self._queue: queue.SimpleQueue[events.Event] = queue.SimpleQueue()
-        self._active: dict[str, _Active] = {}
+        self._active: dict[str, Active] = {}
         self._tenures: dict[str, Tenure] = {}  # adopted, not opened yet
         self._root_of: dict[str, str] = {}  # submission id -> root workflow id
         self._dirty: dict[str, None] = {}
@@ -142,6 +129,7 @@ class Engine:
             workers=settings.workers,
             read_limit_bytes=settings.read_limit_bytes,
         )
+        self._evaluators = Evaluators(2 * settings.slice_seconds)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     # --- what others ask
@@ -149,6 +137,7 @@ class Engine:
     def start(self) -> None:
         """Start the threads."""
         garbage.watch()
+        self._evaluators.start()
         self._effects.start()
         self._heartbeat.start()
         self._thread.start()
@@ -158,6 +147,7 @@ class Engine:
         self._stopping.set()
         self._queue.put(events.Poke())
         self._thread.join(timeout=60)
+        self._evaluators.close()
         self._effects.close()
         self._heartbeat.stop()
         for tenure in (*(a.tenure for a in self._active.values()), *self._tenures.values()):
@@ -260,73 +250,47 @@ class Engine:
             due.append(self._commands_at + self._settings.command_poll_seconds - now)
         if self._settings.capacity > len(self._active) + len(self._tenures):
             due.append(self._claims_at + self._settings.claim_poll_seconds - now)
-        for root_id, active in self._active.items():
-            wake = active.run.wake_at()
-            if wake is not None:
-                due.append(wake - now)
-                if wake <= now:
-                    self._dirty[root_id] = None
-            if active.records or active.effects:
+        for active in self._active.values():
+            if active.wake_at is not None and not active.away:
+                due.append(active.wake_at - now)
+            if active.records:
                 due.append(active.commit_at - now)
         return max(0.001, min([*due, self._settings.lease_seconds / 10, 5.0]))
 
     def _turn(self) -> bool:
         """One slice for every run that was touched. True: there is more to do right away."""
         now = self._clock()
-        for root_id, active in self._active.items():
-            wake = active.run.wake_at()
-            if (wake is not None and wake <= now) or (active.records and active.commit_at <= now):
-                self._dirty[root_id] = None
+        self._dirty |= {root: None for root, a in self._active.items() if a.is_due(now)}
         dirty, self._dirty = self._dirty, {}
-        for root_id in dirty:
-            touched = self._active.get(root_id)
-            if touched is not None:
-                self._guarded(root_id, lambda active=touched: self._slice(active, now))  # type: ignore[misc]
-        for root_id, places in self._admitted().items():
-            dirty[root_id] = None
-            self._guarded(
-                root_id,
-                lambda run=self._active[root_id].run, places=places: run.dispatch(places),  # type: ignore[misc]
-            )
-        for root_id in dirty:
-            touched = self._active.get(root_id)
-            if touched is not None:
-                self._guarded(root_id, lambda active=touched: self._commit(active, now))  # type: ignore[misc]
+        for part in (self._slice, self._commit):
+            for root_id in dirty:
+                active = self._active.get(root_id)
+                if active is not None and not active.away:
+                    self._guarded(root_id, lambda do=part, a=active: do(a, now))  # type: ignore[misc]
+        self._admit()
         self._watch()
         self._look_around(now)
         return bool(self._dirty)
 
-    def _slice(self, active: _Active, now: float) -> None:
-        run = active.run
-        if run.unsaid >= _MOST_UNSAID:
+    def _slice(self, active: Active, now: float) -> None:
+        if active.run.unsaid >= _MOST_UNSAID:
             return  # the commit sees to it that there is a next slice
-        run.tell_time(now)
-        end = time.monotonic() + self._settings.slice_seconds
-        while active.changes and time.monotonic() < end:
-            run.changed(active.changes.popleft())
-        active.more = run.work(lambda: time.monotonic() >= end) or bool(active.changes)
-        if active.more:
-            self._dirty[run.root.id] = None
-
-    def _admitted(self) -> Mapping[str, int]:
-        """How many attempts each run may submit now.
-
-        One that is still evaluating waits until an array is full, or until it has come to its end:
-        what becomes ready together starts together.
-        """
-        return self._settings.admission.share(
-            Demand(
-                root_id,
-                active.backend,
-                active.run.hog_group,
-                active.run.inflight,
-                0
-                if active.more
-                and active.run.waiting < self._backends[active.backend].max_array_size
-                else active.run.waiting,
-            )
-            for root_id, active in self._active.items()
+        active.away = not self._evaluators.work(
+            lambda: active.work(now, self._settings.slice_seconds),
+            lambda error: self._queue.put(events.Evaluated(active.root_id, active.run, error)),
         )
+
+    def _admit(self) -> None:
+        """Places for attempts; each run fills its own in its next slice."""
+        if not any(active.waiting for active in self._active.values()):
+            return
+        granted = self._settings.admission.share(
+            active.demand(self._backends[active.backend].max_array_size)
+            for active in self._active.values()
+        )
+        for root_id, places in granted.items():
+            self._active[root_id].places += places
+            self._dirty[root_id] = None
 
     def _look_around(self, now: float) -> None:
         """Commands for the runs, and more work, each once in a while."""
@@ -342,14 +306,15 @@ class Engine:
             self._effects.call(lambda: self._claim(room))
 
     def _watch(self) -> None:
-        watched = {a.backend for a in self._active.values() if a.run.inflight}
+        watched = {a.backend for a in self._active.values() if a.inflight or a.places or a.away}
         for backend in self._backends:
             self._effects.watch(backend, backend in watched)
 
-    def _commit(self, active: _Active, now: float) -> None:
-        root_id = active.run.root.id
+    def _commit(self, active: Active, now: float) -> None:
+        root_id = active.root_id
         if not active.records:
             if active.more and active.run.unsaid < _RECORDS_A_COMMIT:
+                self._dirty[root_id] = None
                 return  # the next slice comes at once, and has more to say
             active.records, active.effects = active.run.take(_RECORDS_A_COMMIT)
         if active.records:
@@ -372,37 +337,37 @@ class Engine:
         effects, active.effects = active.effects, []
         for effect in effects:
             match effect:
-                case Submit(submission):
-                    self._root_of[submission.handle.id] = root_id
-                case Find(handle):
+                case Submit(Submission(handle)) | Find(handle):
                     self._root_of[handle.id] = root_id
+                    active.submissions.append(handle.id)
             self._effects.perform(active.tenure, active.backend, effect)
         self._progress[root_id] = active.run.progress()
-        if active.run.unsaid or active.run.due or active.changes:
+        if active.more or active.run.unsaid:
             self._dirty[root_id] = None
         elif active.run.is_over:
             self._finish(root_id, active)
 
-    def _finish(self, root_id: str, active: _Active) -> None:
+    def _finish(self, root_id: str, active: Active) -> None:
         del self._active[root_id]
         self._heartbeat.remove(root_id)
         self._release(active.tenure.lease)
-        self._forget(root_id)
+        self._forget(active)
         self._leaving.add(root_id)
         self._effects.call(lambda: self._clean_up(active.run))
         self._tell_end(root_id, active.run.root)
 
-    def _forget(self, root_id: str) -> None:
-        self._root_of = {s: root for s, root in self._root_of.items() if root != root_id}
+    def _forget(self, active: Active) -> None:
+        for submission_id in active.submissions:
+            self._root_of.pop(submission_id, None)
 
     def _drop(self, root_id: str, error: errors.OrchestratorError) -> None:
         """Let go of a run without writing anything."""
         active = self._active.pop(root_id, None)
         if active is not None:
             active.tenure.lose()
+            self._forget(active)
         self._tenures.pop(root_id, None)
         self._heartbeat.remove(root_id)
-        self._forget(root_id)
         self._tell_end(root_id, error)
 
     def _tell_end(self, root_id: str, end: WorkflowRecord | errors.OrchestratorError) -> None:
@@ -490,63 +455,28 @@ class Engine:
             case events.Commanded(commands):
                 self._commanding = False
                 for root_id, given in commands.items():
-                    commanded = self._active.get(root_id)
-                    if commanded is not None:
-                        self._guarded(root_id, lambda to=commanded, g=given: self._obey(to, g))  # type: ignore[misc]
+                    self._tell(root_id, given)
+            case events.Evaluated(root_id, run, error):
+                active = self._active.get(root_id)
+                if active is not None and active.run is run:
+                    active.away = False
+                    self._dirty[root_id] = None
+                    if error is not None:
+                        raise error
             case events.Poke() | events.Lost() | events.Ended():  # of what was given back already
                 pass
             case _:
-                active = self._active.get(event.root_id)
-                if active is not None:
-                    active.run.tell_time(self._clock())
-                    self._to_run(active.run, event)
-                    self._dirty[event.root_id] = None
+                self._tell(event.root_id, event)
 
-    def _to_run(self, run: Run, event: events.Event) -> None:
-        match event:
-            case events.FactsFetched(_, records, failed):
-                run.facts_fetched(records, failed)
-            case events.ObjectsWritten(_, error):
-                run.objects_written(error)
-            case events.Submitted(_, submission_id, job_id):
-                run.submitted(submission_id, job_id)
-            case events.SubmitFailed(_, submission_id, failure):
-                run.submit_failed(submission_id, failure)
-            case events.Found(_, submission_id, found):
-                run.found(submission_id, found)
-            case events.FindFailed(_, submission_id):
-                run.find_failed(submission_id)
-            case events.CancelFailed(_, submission_id):
-                run.cancel_failed(submission_id)
-            case events.EndPlanned(_, number, plan, reason):
-                run.finalizer.planned(number, plan, reason)
-            case events.FileCopied(_, number, target, missing, error):
-                run.finalizer.copied(number, target, missing, error)
-            case events.FilesDeleted(_, number, error):
-                run.finalizer.deleted(number, error)
-            case events.LogWritten(_, number, error):
-                run.finalizer.logged(number, error)
-            case events.Searched(_, token, word):
-                run.searched(token, word)
-            case events.Revoked(_, submission_id):
-                run.revoked(submission_id)
-
-    def _obey(self, active: _Active, commands: Sequence[tuple[int, str, str]]) -> None:
-        active.run.tell_time(self._clock())
-        for _, kind, _ in commands:
-            if kind == "abort":
-                active.run.abort()
-            else:
-                _log.warning("a command that this release does not know", kind=kind)
-        self._dirty[active.run.root.id] = None
+    def _tell(self, root_id: str, told: Told) -> None:
+        active = self._active.get(root_id)
+        if active is not None:
+            active.inbox.append(told)
+            self._dirty[root_id] = None
 
     def _on_changes(self, backend: str, changes: Sequence[Change]) -> None:
         for change in changes:
-            root_id = self._root_of.get(change.submission_id, "")
-            active = self._active.get(root_id)
-            if active is not None:
-                active.changes.append(change)
-                self._dirty[root_id] = None
+            self._tell(self._root_of.get(change.submission_id, ""), change)
 
     def _opened(self, event: events.Opened) -> None:
         root_id = event.lease.root_id
@@ -554,7 +484,7 @@ class Engine:
         if tenure is None or tenure.lease != event.lease:
             return
         del self._tenures[root_id]
-        self._active[root_id] = _Active(event.run, tenure, event.backend)
+        self._active[root_id] = Active(event.run, tenure, event.backend)
         faultpoints.reach(Step.OPENED)
         self._dirty[root_id] = None
 
@@ -643,9 +573,12 @@ class Engine:
         try:
             for owner in {lease.owner for lease in held.values()}:
                 for root_id in self._store.commanded(owner):
-                    if root_id in held:
-                        with contextlib.suppress(errors.LeaseLost):  # the heartbeat tells
-                            taken[root_id] = self._store.take_commands(held[root_id])
+                    if root_id not in held:
+                        continue
+                    try:
+                        taken[root_id] = self._store.take_commands(held[root_id])
+                    except errors.LeaseLost:
+                        self._queue.put(events.Lost(root_id))
         except errors.OrchestratorError as error:
             _log.warning("commands could not be read", reason=error.message)
         except Exception:

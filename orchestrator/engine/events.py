@@ -181,10 +181,18 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Commanded:
-    """Command rows taken from the store."""
+    """Command rows taken from the store, by root workflow."""
+
+    commands: Mapping[str, Sequence[tuple[int, str, str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A piece of evaluation that took long is done; `error`: with a fault of the engine's own."""
 
     root_id: str
-    commands: Sequence[tuple[int, str, str]]
+    run: Run
+    error: BaseException | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +200,9 @@ class Poke:
     """Look again: time has passed, or a door wrote a command."""
 
 
-Event = (
-    Claimed
-    | Opened
-    | Ended
-    | OpenFailed
-    | FactsFetched
+# What a run is told.
+OfRun = (
+    FactsFetched
     | ObjectsWritten
     | Submitted
     | SubmitFailed
@@ -210,8 +215,7 @@ Event = (
     | FileCopied
     | FilesDeleted
     | LogWritten
-    | Changed
-    | Lost
-    | Commanded
-    | Poke
+)
+Event = (
+    OfRun | Claimed | Opened | Ended | OpenFailed | Changed | Lost | Commanded | Evaluated | Poke
 )

@@ -147,6 +147,9 @@ class Store(Protocol):
     def put_command(self, root_id: str, kind: str, detail: str = "{}") -> int:
         """Ask the lease holder for something (abort ...), from any door. The answer numbers it."""
 
+    def commanded(self, owner: str) -> Collection[str]:
+        """The root workflows leased by `owner` for which `take_commands` has something to give."""
+
     def take_commands(self, lease: Lease) -> Sequence[tuple[int, str, str]]:
         """Commands for this workflow: (number, kind, detail), each once in the lease's epoch.
 

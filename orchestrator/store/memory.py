@@ -256,6 +256,15 @@ class MemoryStore(Store):
             self._roots[root_id].commands.append((self._commands, kind, detail))
             return self._commands
 
+    def commanded(self, owner: str) -> Collection[str]:
+        with self._lock:
+            return {
+                root_id
+                for root_id, root in self._roots.items()
+                if root.owner == owner
+                and any(root.taken.get(number, 0) < root.epoch for number, _, _ in root.commands)
+            }
+
     def take_commands(self, lease: Lease) -> Sequence[tuple[int, str, str]]:
         with self._lock:
             root = self._under(lease)

@@ -42,6 +42,11 @@ def has_deaths(table: str = "") -> sa.TextClause:
     return sa.text(f"{table}deaths > 0")
 
 
+def is_held() -> sa.TextClause:
+    """Condition on `lease`: it was not given back."""
+    return sa.text("owner IS NOT NULL")
+
+
 metadata = sa.MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -239,4 +244,5 @@ lease = sa.Table(
     sa.Column("deaths", _Int, nullable=False, server_default="0"),
     sa.Column("taken_at", _Time),
     sa.Index("ix_lease_deaths", "deaths", sqlite_where=has_deaths(), postgresql_where=has_deaths()),
+    sa.Index("ix_lease_owner", "owner", sqlite_where=is_held(), postgresql_where=is_held()),
 )

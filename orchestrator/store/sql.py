@@ -308,16 +308,25 @@ class SqlStore(Store):
 
         return self._database.write(work)
 
+    def commanded(self, owner: str) -> Collection[str]:
+        command, lease = schema.command.c, schema.lease.c
+        query = (
+            sa.select(lease.root_id)
+            .join_from(schema.lease, schema.command, command.root_id == lease.root_id)
+            .where(
+                lease.owner == rows.clean(owner),
+                sa.or_(command.taken_epoch.is_(None), command.taken_epoch < lease.epoch),
+            )
+            .distinct()
+        )
+        return self._database.read(
+            lambda connection: frozenset(connection.execute(query).scalars())
+        )
+
     def take_commands(self, lease: Lease) -> Sequence[tuple[int, str, str]]:
         command, token = schema.command.c, new_token()
         mine = command.root_id == lease.root_id
         waiting = sa.or_(command.taken_epoch.is_(None), command.taken_epoch < lease.epoch)
-        if not self._database.read(
-            lambda connection: connection.execute(
-                sa.select(command.number).where(mine, waiting).limit(1)
-            ).first()
-        ):
-            return ()  # as nearly always: asked every second or two
 
         def work(connection: sa.Connection, _: bool) -> Sequence[tuple[int, str, str]]:
             leases.lock(connection, lease)

@@ -730,6 +730,25 @@ class TestCommands:
         store.put_command("other", "abort")
         assert not store.take_commands(lease)
 
+    def test_who_has_some_is_asked_once_for_all(self, store: Store, clock: Clock) -> None:
+        for name in ("other", "third", "free"):
+            store.create(root(name))
+        held = {name: store.claim("server", 60, 1, name)[0] for name in ("other", "third")}
+        store.claim("elsewhere", 60, 1, "free")
+        assert not store.commanded("server")
+        for name in ("other", "free"):
+            store.put_command(name, "abort")
+            store.put_command(name, "abort")
+        assert set(store.commanded("server")) == {"other"}
+        assert set(store.commanded("elsewhere")) == {"free"}
+        assert not store.commanded("nobody")
+        store.take_commands(held["other"])
+        assert not store.commanded("server")
+        clock.now += 61
+        store.claim("next", 60, 1, "other")
+        assert set(store.commanded("next")) == {"other"}
+        assert not store.commanded("server")
+
     def test_unknown_workflow_is_not_found(self, store: Store) -> None:
         with pytest.raises(errors.NotFound):
             store.put_command("unknown", "abort")

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from orchestrator import errors
 from orchestrator.store.database import POSTGRESQL, Database
 
-HEAD = "0003"
+HEAD = "0004"
 _LOCK = 0x776F726B666C6F77  # any number of our own; PostgreSQL's advisory locks share one space
 _VERSION = sa.table("alembic_version", sa.column("version_num"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from orchestrator.model.job import Submission
 from orchestrator.model.manifest import Manifest
 from orchestrator.model.records import WorkflowRecord
 from orchestrator.model.states import WorkflowState
+from orchestrator.store.base import Lease
 
 from .conftest import World, eventually
 
@@ -172,6 +173,41 @@ def test_a_job_is_ended_although_the_first_request_is_throttled(
     record = engine.wait(root_id, timeout=20)
     assert record is not None
     assert record.state is WorkflowState.ABORTED
+
+
+def test_commands_of_all_workflows_are_one_question(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[set[str]] = []
+    taken: list[str] = []
+    commanded, take = world.store.commanded, world.store.take_commands
+
+    def ask(owner: str) -> Collection[str]:
+        found = commanded(owner)
+        asked.append(set(found))
+        return found
+
+    def note(lease: Lease) -> Sequence[tuple[int, str, str]]:
+        taken.append(lease.root_id)
+        return take(lease)
+
+    monkeypatch.setattr(world.store, "commanded", ask)
+    monkeypatch.setattr(world.store, "take_commands", note)
+    backend = FakeBackend(lambda submission, index: None)
+    engine = world.engine(backend)
+    ids = [world.submit(ONE) for _ in range(5)]
+    for root_id in ids:
+        world.adopt(engine, root_id)
+    eventually(lambda: len(backend.submissions) == 5)
+    eventually(lambda: len(asked) >= 3)
+    assert not taken
+    world.store.put_command(ids[3], "abort")
+    engine.poke()
+    record = engine.wait(ids[3], timeout=20)
+    assert record is not None
+    assert record.state is WorkflowState.ABORTED
+    assert set(taken) == {ids[3]}
+    assert {ids[3]} in asked
 
 
 def test_a_hiccup_of_the_storage_fails_nothing(

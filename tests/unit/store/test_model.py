@@ -121,6 +121,10 @@ class Stores(RuleBasedStateMachine):
     def put_command(self, name: str, kind: str) -> None:
         self.both(lambda s: s.put_command(name, kind) > 0)
 
+    @rule(owner=OWNERS)
+    def commanded(self, owner: str) -> None:
+        self.both(lambda s: set(s.commanded(owner)))
+
     @rule(lease=leases)
     def take_commands(self, lease: Lease) -> None:
         self.both(lambda s: [(kind, detail) for _, kind, detail in s.take_commands(lease)])

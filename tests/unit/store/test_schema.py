@@ -58,6 +58,7 @@ def _use_everything(store: SqlStore) -> None:
     store.attempts("w")
     store.events("w")
     store.put_command("w", "abort")
+    store.commanded("server")
     store.take_commands(lease)
     store.put_bundle("d", {})
     store.bundle("d")
