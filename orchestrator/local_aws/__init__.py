@@ -2,6 +2,7 @@
 
     process.py         start, stop and status of that process, from any other process
     server.py          the process: an HTTP server on the loopback interface
+    keep_alive.py      the HTTP handler: connections that stay
     gateway.py         what every request passes: door, control routes, counting, faults
     answers.py         errors in the form of each service's protocol
     cloudformation/    CloudFormation, whole: templates, order, updates, replacement, roll-back

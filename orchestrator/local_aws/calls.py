@@ -73,7 +73,7 @@ def classify(environ: dict[str, Any]) -> Call:
     service = service_of(environ)
     if not service:
         return Call("", f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
-    match = _CALLER.search(environ.get("HTTP_AUTHORIZATION", ""))
+    match = _CALLER.search(_credential(environ))
     place = "/".join(environ["PATH_INFO"].split("/")[1:3]) if service == "s3" else ""
     return Call(service, _action(service, environ), match[1] if match else "", place)
 
@@ -95,8 +95,21 @@ def _action(service: str, environ: dict[str, Any]) -> str:
 
 def service_of(environ: dict[str, Any]) -> str:
     """The service that a request is signed for, "" when it is not signed."""
-    match = _SERVICE.search(environ.get("HTTP_AUTHORIZATION", ""))
+    match = _SERVICE.search(_credential(environ))
     return "" if match is None else SIGNING_ALIASES.get(match[1].lower(), match[1].lower())
+
+
+def _credential(environ: dict[str, Any]) -> str:
+    """What the signature of a request is made with: in a header, or in a presigned URL."""
+    header = str(environ.get("HTTP_AUTHORIZATION", ""))
+    if header:
+        return header
+    query = parse_qs(environ.get("QUERY_STRING", ""))
+    if "X-Amz-Credential" in query:
+        return f"Credential={query['X-Amz-Credential'][0]}"
+    if "AWSAccessKeyId" in query:  # signature version 2: S3 alone takes it still
+        return f"Credential={query['AWSAccessKeyId'][0]}/0/-/s3/aws4_request"
+    return ""
 
 
 def _form_action(environ: dict[str, Any]) -> str:

@@ -30,7 +30,7 @@ from orchestrator import errors
 from orchestrator.local_aws import leftovers
 from orchestrator.local_aws.pids import KnownProcess
 
-JobRunner = Literal["auto", "docker", "process"]
+JobRunner = Literal["auto", "docker", "process", "instant"]
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"

@@ -79,7 +79,7 @@ def _listen(aws: Any, state_dir: Path, port: int | None) -> Any:
     """A threaded HTTP server on the asked port, else on the last one if free, else on any."""
     from werkzeug.serving import make_server
 
-    from orchestrator.local_aws import gateway, process
+    from orchestrator.local_aws import keep_alive, process
 
     wanted = [port] if port is not None else [process.last_port(state_dir), 0]
     for number in wanted:
@@ -87,7 +87,7 @@ def _listen(aws: Any, state_dir: Path, port: int | None) -> Any:
             # werkzeug prints and exits when a port is taken: ask first.
             _check_free(number)
             return make_server(
-                "127.0.0.1", number, aws, threaded=True, request_handler=gateway.handler()
+                "127.0.0.1", number, aws, threaded=True, request_handler=keep_alive.Handler
             )
         except OSError as error:
             if error.errno != errno.EADDRINUSE or number == wanted[-1]:
@@ -126,9 +126,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=None, help="default: the last one, or any free")
     parser.add_argument(
         "--jobs",
-        choices=("auto", "docker", "process"),
+        choices=("auto", "docker", "process", "instant"),
         default="auto",
-        help="how AWS Batch jobs run: in containers, as plain processes, or as this machine can",
+        help="how AWS Batch jobs run: in containers, as plain processes, as this machine can, or "
+        "not at all (instant: they are over at once, for measurements)",
     )
     parser.add_argument(
         "--listjobs-lag",

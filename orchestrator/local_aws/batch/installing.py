@@ -53,7 +53,7 @@ def install(
 ) -> Installation:
     """Replace moto's Batch jobs in this process by real ones; kill what a killed engine left.
 
-    `runner` is "auto", "docker" or "process"; `endpoint` is where jobs find this AWS. At most
+    `runner` is one of `runners.KINDS`; `endpoint` is where jobs find this AWS. At most
     `max_running_jobs` run at once (default: four a core) and, unless one runs alone, with no more
     than `memory_mib` MiB promised to them (default: the machine's memory). TerminateJob's SIGKILL
     follows its SIGTERM after `stop_grace_seconds`. The engine's `description` says how jobs run, in

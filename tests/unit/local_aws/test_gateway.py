@@ -17,7 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 from werkzeug.serving import make_server
 
-from orchestrator.local_aws import gateway
+from orchestrator.local_aws import gateway, keep_alive
 
 
 class Server:
@@ -26,7 +26,7 @@ class Server:
     def __init__(self, state_dir: Path) -> None:
         self.gateway = gateway.Gateway(gateway.Settings(state_dir, jobs="process"))
         self._server = make_server(
-            "127.0.0.1", 0, self.gateway, threaded=True, request_handler=gateway.handler()
+            "127.0.0.1", 0, self.gateway, threaded=True, request_handler=keep_alive.Handler
         )
         self.url = self.gateway.endpoint = f"http://localhost:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever)

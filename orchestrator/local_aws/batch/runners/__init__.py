@@ -1,4 +1,4 @@
-"""What runs an attempt: `process` or `docker`, behind the port in `base.py`; `choose` picks one."""
+"""What runs an attempt, behind the port in `base.py`: one of `KINDS`; `choose` picks it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from pathlib import Path
 
 from orchestrator.local_aws.batch.runners.base import Runner
 from orchestrator.local_aws.batch.runners.docker import DockerRunner, EngineUnavailable
+from orchestrator.local_aws.batch.runners.instant import InstantRunner
 from orchestrator.local_aws.batch.runners.process import ProcessRunner
 
-KINDS = ("auto", "docker", "process")
+KINDS = ("auto", "docker", "process", "instant")
 
 
 def choose(kind: str, state_dir: Path, owner: str) -> Runner:
@@ -19,6 +20,8 @@ def choose(kind: str, state_dir: Path, owner: str) -> Runner:
     """
     if kind not in KINDS:
         raise ValueError(f"runner is {kind!r}; expected one of {', '.join(KINDS)}")
+    if kind == "instant":
+        return InstantRunner()
     if kind == "process":
         return ProcessRunner(state_dir, owner, "jobs run as plain processes, as asked")
     try:
