@@ -47,6 +47,21 @@ task step {
 """
 
 
+HUGE = """version 1.1
+workflow huge {
+  input { Int n }
+  Array[Int] numbers = range(n)
+  Array[Pair[Int, Int]] pairs = cross(range(1000), range(n / 1000))
+  Array[Array[Int]] columns = transpose([numbers, numbers])
+  File written = write_json(numbers)
+  scatter (part in [numbers]) {
+    Int length = length(part)
+  }
+  output { Int last = numbers[n - 1]  Int many = length(pairs)  Array[Int] lengths = length }
+}
+"""
+
+
 class Bench:
     """An engine with a backend that answers at once, in this process."""
 
@@ -148,35 +163,40 @@ def cost(calls: int, shared: int, url: str | None) -> dict[str, Any]:
     }
 
 
-def pauses(shards: int, others: int, url: str | None) -> dict[str, Any]:
-    """The engine's longest turn, and what small workflows suffer from a wide one."""
+def pauses(source: str, values: dict[str, Any], others: int, url: str | None) -> dict[str, Any]:
+    """What small workflows suffer from a large one, and how long it has the engine's thread."""
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), url)
         turns, collections = watch_turns(bench.engine), watch_collector()
         bench.engine.start()
         alone = [small(bench) for _ in range(10)]
-        root_id = bench.submit(CHAIN, {"chain.n": shards})
+        root_id = bench.submit(source, values)
         turns.clear()
         collections.clear()
+        began = time.monotonic()
         bench.adopt(root_id)
         beside: list[float] = []
         done = threading.Event()
 
-        def wait_for_the_wide_one() -> None:
+        def wait_for_the_large_one() -> None:
             bench.end(root_id)
             done.set()
 
-        threading.Thread(target=wait_for_the_wide_one, daemon=True).start()
+        threading.Thread(target=wait_for_the_large_one, daemon=True).start()
         while len(beside) < others or not done.is_set():
             beside.append(small(bench))
             done.wait(0.2)
+            if done.is_set() and not others:
+                break
+        took = time.monotonic() - began
         bench.close()
     worst = sorted(turns, reverse=True)
     return {
-        "shards": shards,
-        "longest_turns_ms": [round(1000 * turn) for turn, _ in worst[:10]],
+        "seconds": round(took, 1),
+        "turns": len(turns),
+        "longest_ms": [round(1000 * turn) for turn, _ in worst[:10]],
         "where": [where for _, where in worst[:10]],
-        "turns_above_50_ms": sum(turn > 0.05 for turn, _ in worst),
+        "above_50_ms": sum(turn > 0.05 for turn, _ in worst),
         "longest_collections_ms": [round(1000 * c) for c in sorted(collections)[-3:]],
         "small_alone_ms": round(1000 * statistics.median(alone)),
         "small_beside_median_ms": round(1000 * statistics.median(beside)),
@@ -195,10 +215,10 @@ def small(bench: Bench) -> float:
 
 
 def watch_turns(engine: Any) -> list[tuple[float, str]]:
-    """(seconds, part) of everything that the engine's thread does in one go.
+    """(seconds, part) of everything that the engine's thread does in one go for one workflow.
 
-    By the thread's own CPU and its waiting for the store; not by the wall: other processes of this
-    machine would be measured, too.
+    By the CPU time of the whole process, so that waiting for a thread that evaluates and for
+    Python's lock is part of it; not by the wall: other processes of this machine would be, too.
     """
     turns: list[tuple[float, str]] = []
 
@@ -206,16 +226,16 @@ def watch_turns(engine: Any) -> list[tuple[float, str]]:
         inner: Callable[..., Any] = getattr(engine, name)
 
         def outer(*arguments: Any) -> Any:
-            began = time.thread_time()
+            began = time.process_time()
             try:
                 return inner(*arguments)
             finally:
                 what = type(arguments[0]).__name__ if name == "_on" else ""
-                turns.append((time.thread_time() - began, f"{name} {what}".strip()))
+                turns.append((time.process_time() - began, f"{name} {what}".strip()))
 
         setattr(engine, name, outer)
 
-    for name in ("_on", "_slice", "_turn", "_rest", "_commit"):
+    for name in ("_on", "_slice", "_commit", "_admit", "_watch", "_look_around"):
         watched(name)
     return turns
 
@@ -229,9 +249,9 @@ def watch_collector() -> list[float]:
         nonlocal began
         if info["generation"] == 2:
             if phase == "start":
-                began = time.perf_counter()
+                began = time.thread_time()
             else:
-                took.append(time.perf_counter() - began)
+                took.append(time.thread_time() - began)
 
     gc.callbacks.append(on)
     return took
@@ -313,7 +333,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("what", choices=["cost", "pauses", "restart", "broadcast"])
+    parser.add_argument("what", choices=["cost", "pauses", "huge", "restart", "broadcast"])
     parser.add_argument("--calls", type=int, nargs="+")
     parser.add_argument("--shards", type=int)
     parser.add_argument("--others", type=int, default=50)
@@ -328,7 +348,10 @@ def main() -> None:
             shards = options.shards or 2_000
             report(apart(cost, 2 * shards, shards, options.url))
         case "pauses":
-            report(apart(pauses, options.shards or 50_000, options.others, options.url))
+            values = {"chain.n": options.shards or 50_000}
+            report(apart(pauses, CHAIN, values, options.others, options.url))
+        case "huge":
+            report(apart(pauses, HUGE, {"huge.n": 1_000_000}, 0, options.url))
         case "restart":
             for calls in options.calls or [10_000]:
                 with tempfile.TemporaryDirectory() as folder:
