@@ -18,7 +18,8 @@ for a mistake of their own: the CLI prints `str(error)`, `--json` prints `as_jso
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -139,6 +140,38 @@ class InvalidRuntimeAttribute(Invalid):
     """A runtime attribute is not valid, or nothing here can provide it."""
 
     code = "INVALID_RUNTIME_ATTRIBUTE"
+
+
+class Defects:
+    """What is wrong with several things that were handed in, to be told at once."""
+
+    def __init__(self) -> None:
+        self._errors: list[Invalid] = []
+
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """An Invalid that is raised in the block is noted, and the block is over."""
+        try:
+            yield
+        except Invalid as error:
+            self._errors.append(error)
+
+    def tell(self, heading: str) -> None:
+        """Raise what was noted, if anything was: several errors as one, under the heading, of their
+        own class where that is the same."""
+        if len(self._errors) < 2:
+            for error in self._errors:
+                raise error
+            return
+        kinds = {type(error) for error in self._errors}
+        raise (kinds.pop() if len(kinds) == 1 else Invalid)(
+            heading,
+            findings=[
+                finding
+                for error in self._errors
+                for finding in error.findings or [Finding(error.message, error.place, error.hint)]
+            ],
+        )
 
 
 class EnvironmentProblem(OrchestratorError):

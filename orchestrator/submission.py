@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -22,12 +23,13 @@ from orchestrator.filesystems.local import identity
 from orchestrator.model import options as workflow_options
 from orchestrator.model import runtime
 from orchestrator.model.attempt import below
-from orchestrator.model.options import Allowed, WorkflowOptions
+from orchestrator.model.options import Allowed
 from orchestrator.model.records import WorkflowRecord
 from orchestrator.model.states import WorkflowState
 from orchestrator.wdl import attributes
 from orchestrator.wdl import inputs as wdl_inputs
 from orchestrator.wdl.document import Document
+from orchestrator.wdl.input_files import Given
 
 _WORKERS = 16
 
@@ -36,12 +38,12 @@ def submit(
     assembly: Assembly,
     document: Document,
     *,
-    input_files: Sequence[tuple[Path, Mapping[str, Any]]],
-    assignments: Sequence[str],
-    options: Mapping[str, Any],
-    labels: Mapping[str, Any],
-    say: Callable[[str], None],
-    places: Mapping[str, errors.Place] | None = None,
+    input_files: Sequence[tuple[Path, Given]] = (),
+    assignments: Sequence[str] = (),
+    options: Given | None = None,
+    labels: Given | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    warn: Callable[[errors.Finding], None] = lambda finding: None,
     hold: bool = False,
     owner: str | None = None,
 ) -> str:
@@ -49,46 +51,37 @@ def submit(
     itself: it has the lease from the first moment.
 
     `input_files` are (path, content) in order, a later one wins; `assignments` are `key=value` and
-    win over all. `places`: where inputs stand in their files. A relative path among the inputs is
-    looked for from the current directory, then from the directory of the file that names it.
+    win over all. A relative path among the inputs is looked for from the current directory, then
+    from the directory of the file that names it. `say` is told what is done, `warn` what is odd.
+    Raises Invalid for all that is wrong with any of it, at once.
     """
-    values: dict[str, Any] = {}
-    bases = [Path.cwd()]
-    for path, content in input_files:
-        values = wdl_inputs.merged(document, values, content)
-        bases.append(path.resolve().parent)
-    assigned = wdl_inputs.parse_assignments(document, assignments)
-    values = wdl_inputs.merged(document, values, assigned)
-    places = {key: place for key, place in (places or {}).items() if key not in assigned}
-    options, read = _read_options(assembly, options)
-    _check_labels(labels)
-    backend = _backend(assembly, read)
-    allowed = assembly.allowed.get(backend, Allowed())
-    wrong, advice = allowed.check(read)
-    if wrong:
-        raise errors.InvalidOptions("the workflow options cannot be used", findings=wrong)
-    if read.delete_intermediate_output_files and not assembly.deletes_files:
-        del options["delete_intermediate_output_files"]  # kept, it would delete
-        advice.append(
-            errors.Finding(
-                "the workflow option delete_intermediate_output_files has no effect",
-                hint="set system.delete-workflow-files = true in the configuration",
-            )
-        )
-    for warning in (*read.warnings, *advice, *_check_attributes(document)):
-        say(f"warning: {warning}")
-    bound = wdl_inputs.bind(document, values, places)
-    _check_overrides(document, bound)
-    bound = bound.with_files(_absolute(bound, bases))
-    _check_files(assembly, bound)
-    if upload_root := assembly.upload_roots.get(backend):
+    options, labels = options or Given({}), labels or Given({})
+    defects = errors.Defects()
+    with defects.noted():
+        _check_labels(labels)
+    settled = None
+    warnings: list[errors.Finding] = []
+    with defects.noted():
+        settled = _settle(assembly, options)
+        warnings += settled.warnings
+    with defects.noted():
+        warnings += _check_attributes(document)
+    bound, wrong = _bind(assembly, document, input_files, assignments)
+    with defects.noted():
+        wdl_inputs.refuse(document, wrong)
+    with defects.noted():
+        warnings += _check_overrides(document, bound)
+    for warning in warnings:
+        warn(warning)
+    defects.tell(f"workflow {document.workflow_name} cannot be handed in like this")
+    assert settled is not None
+    if upload_root := assembly.upload_roots.get(settled.backend):
         bound = bound.with_files(_upload(assembly, upload_root, bound, say))
     assembly.store.put_bundle(
         document.bundle.digest, {"": document.bundle.main, **document.bundle.files}
     )
     root_id = str(uuid.uuid4())
     directory = f"{document.workflow_name}/{root_id}"
-    root = read.aws_s3_root if allowed.roots is not None else ""
     assembly.store.create(
         WorkflowRecord(
             id=root_id,
@@ -97,10 +90,10 @@ def submit(
             state=WorkflowState.ON_HOLD if hold else WorkflowState.SUBMITTED,
             bundle=document.bundle.digest,
             inputs=json.dumps(bound.json, separators=(",", ":")),
-            options=json.dumps(options),
-            labels=json.dumps(dict(labels)),
-            directory=below(root, directory) if root else directory,
-            backend=backend,
+            options=json.dumps(settled.options),
+            labels=json.dumps(labels.values),
+            directory=below(settled.root, directory) if settled.root else directory,
+            backend=settled.backend,
             submitted_at=time.time(),
         ),
         owner,
@@ -109,26 +102,50 @@ def submit(
     return root_id
 
 
-def _read_options(
-    assembly: Assembly, given: Mapping[str, Any]
-) -> tuple[dict[str, Any], WorkflowOptions]:
-    """The options over the configuration's, as they are kept, and what they say."""
-    options = {**assembly.default_options, **given}
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """What the options come to. `options` as they are kept; `root`: of the workflow's own."""
+
+    backend: str
+    options: dict[str, Any]
+    root: str
+    warnings: list[errors.Finding]
+
+
+def _settle(assembly: Assembly, given: Given) -> _Settled:
+    """The options over the configuration's. Raises InvalidOptions."""
+    options = {**assembly.default_options, **given.values}
     for name in workflow_options.DIRECTORIES:
         value = options.get(name)
         if isinstance(value, str) and value and "://" not in value:
             options[name] = os.path.abspath(value)  # noqa: PTH100 - resolve() follows links
-    return options, workflow_options.parse(options, hog_group_option=assembly.hog_group_option)
-
-
-def _backend(assembly: Assembly, options: WorkflowOptions) -> str:
-    name = options.backend or assembly.default_backend
-    if name not in assembly.backends:
+    places = given.places
+    read = workflow_options.parse(
+        options, hog_group_option=assembly.hog_group_option, places=places
+    )
+    backend = read.backend or assembly.default_backend
+    if backend not in assembly.backends:
         raise errors.InvalidOptions(
-            f"option backend names {name!r}, which is not configured",
+            f"option backend names {backend!r}, which is not configured",
+            place=places.get("backend"),
             hint=f"configured: {', '.join(sorted(assembly.backends))}",
         )
-    return name
+    allowed = assembly.allowed.get(backend, Allowed())
+    wrong, advice = allowed.check(read, places)
+    if wrong:
+        raise errors.InvalidOptions("the workflow options cannot be used", findings=wrong)
+    if read.delete_intermediate_output_files and not assembly.deletes_files:
+        name = "delete_intermediate_output_files"
+        del options[name]  # kept, it would delete
+        advice.append(
+            errors.Finding(
+                f"the workflow option {name} has no effect",
+                places.get(name),
+                "set system.delete-workflow-files = true in the configuration",
+            )
+        )
+    root = read.aws_s3_root if allowed.roots is not None else ""
+    return _Settled(backend, options, root, [*read.warnings, *advice])
 
 
 def _check_attributes(document: Document) -> list[errors.Finding]:
@@ -139,25 +156,55 @@ def _check_attributes(document: Document) -> list[errors.Finding]:
     return advice
 
 
-def _check_overrides(document: Document, bound: wdl_inputs.Inputs) -> None:
-    """Runtime attributes that the inputs override."""
-    findings = []
+def _check_overrides(document: Document, bound: wdl_inputs.Inputs) -> list[errors.Finding]:
+    """Warnings about runtime attributes that the inputs override. Raises InvalidRuntimeAttribute
+    for wrong ones."""
+    wrong, advice = [], []
     for key, value in bound.json.items():
         call, _, name = key.rpartition(".")
         call, _, section = call.rpartition(".")
         if section not in ("runtime", "requirements", "hints"):
             continue
         if call.removeprefix(f"{document.workflow_name}.") in document.task_calls:
+            place = bound.places.get(key)
             for _, finding in runtime.check({name: value}):
-                findings.append(errors.Finding(f"input {key}: {finding.message}"))
-    if findings:
-        raise errors.InvalidRuntimeAttribute("runtime attributes are not valid", findings=findings)
+                wrong.append(errors.Finding(f"input {key}: {finding.message}", place, finding.hint))
+            for _, what in runtime.advice([name]):
+                advice.append(errors.Finding(f"input {key}: {what}", place))
+    if wrong:
+        raise errors.InvalidRuntimeAttribute("runtime attributes are not valid", findings=wrong)
+    return advice
 
 
-def _check_labels(labels: Mapping[str, Any]) -> None:
+def _bind(
+    assembly: Assembly,
+    document: Document,
+    input_files: Sequence[tuple[Path, Given]],
+    assignments: Sequence[str],
+) -> tuple[wdl_inputs.Inputs, list[errors.Finding]]:
+    """The inputs that fit the document, with whole paths, and what is wrong with all others."""
+    values: dict[str, Any] = {}
+    places: dict[str, errors.Place] = {}
+    bases = [Path.cwd()]
+    for path, given in input_files:
+        values = wdl_inputs.merged(document, values, given.values)
+        places |= given.places
+        bases.append(path.resolve().parent)
+    assigned = wdl_inputs.parse_assignments(document, assignments)
+    values = wdl_inputs.merged(document, values, assigned.values)
+    places = {key: place for key, place in places.items() if key not in assigned.values}
+    bound, wrong = wdl_inputs.check(document, values, places, assigned.unread)
+    bound = bound.with_files(_absolute(bound, bases))
+    return bound, [*assigned.findings, *wrong, *_missing_files(assembly, bound)]
+
+
+def _check_labels(labels: Given) -> None:
     wrong = [
-        errors.Finding(f"label {key!r}: key and value are strings of at most 255 characters")
-        for key, value in labels.items()
+        errors.Finding(
+            f"label {key!r}: key and value are strings of at most 255 characters",
+            labels.places.get(key),
+        )
+        for key, value in labels.values.items()
         if not isinstance(value, str) or not 0 < len(key) <= 255 or len(value) > 255
     ]
     if wrong:
@@ -180,25 +227,26 @@ def _absolute(bound: wdl_inputs.Inputs, bases: Sequence[Path]) -> dict[str, str]
     return absolute
 
 
-def _check_files(assembly: Assembly, bound: wdl_inputs.Inputs) -> None:
+def _missing_files(assembly: Assembly, bound: wdl_inputs.Inputs) -> list[errors.Finding]:
+    """Files that are not there, or cannot be used."""
+
     def look(item: tuple[str, str, bool]) -> errors.Finding | None:
         name, uri, directory = item
+        place = bound.places.get(name)
         try:
             if directory:
                 if next(iter(assembly.filesystems.of(uri).list(uri)), None) is None:
-                    return errors.Finding(f"input {name}: there is nothing below {uri}")
+                    return errors.Finding(f"input {name}: there is nothing below {uri}", place)
             else:
                 assembly.filesystems.of(uri).stat(uri)
         except errors.OrchestratorError as error:
             if error.exit_code in (errors.EnvironmentProblem.exit_code, errors.TryLater.exit_code):
                 raise
-            return errors.Finding(f"input {name}: {error.message}", hint=error.hint)
+            return errors.Finding(f"input {name}: {error.message}", place, error.hint)
         return None
 
     with ThreadPoolExecutor(_WORKERS) as pool:
-        findings = [finding for finding in pool.map(look, bound.files) if finding]
-    if findings:
-        raise errors.InvalidInputs("input files are missing", findings=findings)
+        return [finding for finding in pool.map(look, bound.files) if finding]
 
 
 def _upload(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -67,22 +67,26 @@ def create(
     from orchestrator import submission
     from orchestrator.wdl import input_files
 
-    given = [(path, input_files.read(path)) for path in inputs or []]
+    defects = errors.Defects()
+
+    def read(path: Path | None, wrong: type[errors.Invalid]) -> input_files.Given:
+        with defects.noted():
+            if path is not None:
+                return input_files.read(path, wrong)
+        return input_files.Given({})
+
+    given = [(path, read(path, errors.InvalidInputs)) for path in inputs or []]
+    how, named = (read(path, errors.InvalidOptions) for path in (workflow_options, labels))
+    defects.tell("files cannot be read")
     return submission.submit(
         made,
         loaded,
-        input_files=[(path, content.values) for path, content in given],
-        places={key: at for _, content in given for key, at in content.places.items()},
+        input_files=given,
         assignments=assignments or [],
-        options=_optional(workflow_options),
-        labels=_optional(labels),
+        options=how,
+        labels=named,
         say=lambda text: None if quiet else typer.echo(text, err=True),
+        warn=lambda finding: typer.echo(f"warning: {finding}", err=True),
         hold=hold,
         owner=owner,
     )
-
-
-def _optional(path: Path | None) -> dict[str, Any]:
-    from orchestrator.wdl import input_files
-
-    return {} if path is None else input_files.read(path, errors.InvalidOptions).values

@@ -72,8 +72,12 @@ class Allowed:
     roots: tuple[str, ...] | None = None
     job_roles: tuple[str, ...] | None = None
 
-    def check(self, options: WorkflowOptions) -> tuple[list[errors.Finding], list[errors.Finding]]:
-        """(what is wrong, what to know) of options that this backend cannot follow."""
+    def check(
+        self, options: WorkflowOptions, places: Mapping[str, errors.Place] | None = None
+    ) -> tuple[list[errors.Finding], list[errors.Finding]]:
+        """(what is wrong, what to know) of options that this backend cannot follow, with the places
+        of the options."""
+        places = places or {}
         wrong, advice = [], []
         root, role = options.aws_s3_root, options.aws_batch_job_role_arn
         for name, given, allowed in (
@@ -82,12 +86,16 @@ class Allowed:
         ):
             if given and allowed is None:
                 advice.append(
-                    errors.Finding(f"the workflow option {name} has no effect on this backend")
+                    errors.Finding(
+                        f"the workflow option {name} has no effect on this backend",
+                        places.get(name),
+                    )
                 )
         if root and self.roots is not None and not _is_below(root, self.roots):
             wrong.append(
                 errors.Finding(
                     f"aws_s3_root is {root}, where jobs of this environment may not write",
+                    places.get("aws_s3_root"),
                     hint=f"choose a place below {' or '.join(self.roots)}",
                 )
             )
@@ -96,6 +104,7 @@ class Allowed:
                 errors.Finding(
                     f"aws_batch_job_role_arn is {role}, which jobs of this environment may not "
                     "have",
+                    places.get("aws_batch_job_role_arn"),
                     hint=f"allowed: {', '.join(self.job_roles) or 'none'}",
                 )
             )
@@ -106,18 +115,25 @@ def _is_below(uri: str, roots: tuple[str, ...]) -> bool:
     return any(f"{uri}/".startswith(f"{root.rstrip('/')}/") for root in roots)
 
 
-def parse(options: Mapping[str, Any], *, hog_group_option: str = "hogGroup") -> WorkflowOptions:
-    """Read all options. `hog_group_option`: `system.hog-safety.workflow-option`.
+def parse(
+    options: Mapping[str, Any],
+    *,
+    hog_group_option: str = "hogGroup",
+    places: Mapping[str, errors.Place] | None = None,
+) -> WorkflowOptions:
+    """Read all options. `hog_group_option`: `system.hog-safety.workflow-option`; `places`: where
+    each was given.
 
     Raises InvalidOptions with a finding for every wrong value.
     """
+    places = places or {}
     known = {**_READERS, hog_group_option: ("hog_group", _text)}
     findings: list[errors.Finding] = []
     warnings: list[errors.Finding] = []
     read: dict[str, Any] = {}
     for name, value in options.items():
         if name not in known:
-            _unknown(name, value, known, findings, warnings)
+            _unknown(name, value, places.get(name), known, findings, warnings)
             continue
         if value is None:
             continue
@@ -125,22 +141,25 @@ def parse(options: Mapping[str, Any], *, hog_group_option: str = "hogGroup") -> 
         try:
             read[target] = reader(value)
         except ValueError as error:
-            findings.append(errors.Finding(f"{name} is {_shown(value)}; expected {error}"))
+            wrong = f"{name} is {_shown(value)}; expected {error}"
+            findings.append(errors.Finding(wrong, places.get(name)))
     attributes = read.get("default_runtime_attributes", {})
+    place = places.get("default_runtime_attributes")
     for _, finding in runtime.check(attributes):
         where = f"default_runtime_attributes: {finding.message}"
-        findings.append(errors.Finding(where, hint=finding.hint))
+        findings.append(errors.Finding(where, place, finding.hint))
     for _, advice in runtime.advice(attributes):
-        warnings.append(errors.Finding(f"default_runtime_attributes: {advice}"))
+        warnings.append(errors.Finding(f"default_runtime_attributes: {advice}", place))
     if findings:
         raise errors.InvalidOptions("the workflow options cannot be used", findings=findings)
     found = WorkflowOptions(**read, warnings=())
-    return WorkflowOptions(**read, warnings=(*warnings, *_useless(found)))
+    return WorkflowOptions(**read, warnings=(*warnings, *_useless(found, places)))
 
 
 def _unknown(
     name: str,
     value: Any,
+    place: errors.Place | None,
     known: Mapping[str, Any],
     findings: list[errors.Finding],
     warnings: list[errors.Finding],
@@ -152,22 +171,24 @@ def _unknown(
             if {"iv", "ciphertext"} <= value.keys()
             else "is an object; only default_runtime_attributes and google_labels may be one"
         )
-        findings.append(errors.Finding(f"{name} {what}"))
+        findings.append(errors.Finding(f"{name} {what}", place))
         return
     for pattern, why in _NO_EFFECT.items():
         if re.fullmatch(pattern, name):
-            warnings.append(errors.Finding(f"the workflow option {name} has no effect here: {why}"))
+            what = f"the workflow option {name} has no effect here: {why}"
+            warnings.append(errors.Finding(what, place))
             return
     near = difflib.get_close_matches(name, known, 1, 0.75)
     warnings.append(
         errors.Finding(
             f"unknown workflow option {name}; it has no effect",
+            place,
             hint=f"did you mean {near[0]}?" if near else "",
         )
     )
 
 
-def _useless(options: WorkflowOptions) -> list[errors.Finding]:
+def _useless(options: WorkflowOptions, places: Mapping[str, errors.Place]) -> list[errors.Finding]:
     """Options that mean nothing without another one."""
     found = []
     if not options.final_workflow_outputs_dir:
@@ -177,9 +198,8 @@ def _useless(options: WorkflowOptions) -> list[errors.Finding]:
             ("final_workflow_outputs_dir_metadata", options.destination_in_outputs),
         ):
             if given:
-                found.append(
-                    errors.Finding(f"{name} has no effect without final_workflow_outputs_dir")
-                )
+                what = f"{name} has no effect without final_workflow_outputs_dir"
+                found.append(errors.Finding(what, places.get(name)))
     return found
 
 

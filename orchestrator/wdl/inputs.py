@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ class Inputs:
 
     json: dict[str, Any]  # by full names, plain JSON values
     files: tuple[tuple[str, str, bool], ...]  # input name, URI or path, whether a directory
+    places: Mapping[str, errors.Place]  # where they were given, else where they are declared
     values: Any = field(repr=False)  # Env.Bindings of values; for this room only
     document: Document = field(repr=False)
 
@@ -39,7 +40,17 @@ class Inputs:
                 ),
             )
         )
-        return _inputs(self.document, values)
+        return _inputs(self.document, values, self.places)
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """Inputs of a command line that could be read, by full names; what is wrong with the others,
+    and which of the workflow's those are."""
+
+    values: dict[str, Any]
+    findings: tuple[errors.Finding, ...] = ()
+    unread: frozenset[str] = frozenset()
 
 
 def bind(
@@ -47,16 +58,42 @@ def bind(
     inputs: Mapping[str, Any],
     places: Mapping[str, errors.Place] | None = None,
 ) -> Inputs:
-    """Check inputs by name (`wf.x`, or bare `x`; of calls `wf.call.x`) and type.
+    """As `check`. Raises InvalidInputs with one finding for every defect."""
+    bound, findings = check(document, inputs, places)
+    refuse(document, findings)
+    return bound
+
+
+def refuse(document: Document, findings: Sequence[errors.Finding]) -> None:
+    """Raises InvalidInputs if there is anything wrong with them."""
+    if findings:
+        raise errors.InvalidInputs(
+            f"the inputs do not fit workflow {document.workflow_name}",
+            findings=findings,
+            hint="`orchestrator inputs` prints what the workflow takes"
+            if len(findings) > 1
+            else "",
+        )
+
+
+def check(
+    document: Document,
+    inputs: Mapping[str, Any],
+    places: Mapping[str, errors.Place] | None = None,
+    unread: Collection[str] = (),
+) -> tuple[Inputs, list[errors.Finding]]:
+    """Check inputs by name (`wf.x`, or bare `x`; of calls `wf.call.x`) and type: those that fit,
+    and one finding for every defect.
 
     `places`: where an input was given; a finding without one stands where the input is declared.
     `wf.call.runtime.cpu` overrides a runtime attribute. Names that begin with `#` are comments.
-    Raises InvalidInputs with one finding for every defect.
+    `unread`: full names of inputs that were given, but could not be read.
     """
     places = places or {}
     findings: list[errors.Finding] = []
     bindings: dict[str, Any] = {}
     given_as: dict[str, str] = {}
+    stands: dict[str, errors.Place] = {}
     for key, value in inputs.items():
         if key.startswith("#"):
             continue
@@ -74,6 +111,8 @@ def bind(
         place = declared.place if declared else None
         hint = f"declared at {place}" if place and key in places else ""
         place = places.get(key, place)
+        if place is not None:
+            stands[document.full_name(name)] = place
         wrong = [
             errors.Finding(
                 f"{key}{where}: expected {expected if where or not declared else declared.written}"
@@ -93,25 +132,15 @@ def bind(
         except (WDL.Error.RuntimeError, ValueError, AssertionError, TypeError) as error:
             findings.append(errors.Finding(f"{key}: {error}", place, hint))
     for declared in document.declared.values():
-        if declared.required and declared.name not in given_as:
+        full_name = document.full_name(declared.name)
+        if declared.required and declared.name not in given_as and full_name not in unread:
             findings.append(
-                errors.Finding(
-                    f"{document.full_name(declared.name)} ({declared.written}) is missing",
-                    declared.place,
-                )
+                errors.Finding(f"{full_name} ({declared.written}) is missing", declared.place)
             )
-    if findings:
-        raise errors.InvalidInputs(
-            f"the inputs do not fit workflow {document.workflow_name}",
-            findings=findings,
-            hint="`orchestrator inputs` prints what the workflow takes"
-            if len(findings) > 1
-            else "",
-        )
     env: Env.Bindings[Any] = Env.Bindings()
     for name in reversed(bindings):
         env = env.bind(name, bindings[name])
-    return _inputs(document, env)
+    return _inputs(document, env, stands), findings
 
 
 def merged(
@@ -127,12 +156,11 @@ def merged(
     return {key: value for key, value in values.items() if meant(key) not in replaced} | dict(later)
 
 
-def parse_assignments(document: Document, assignments: Iterable[str]) -> dict[str, Any]:
-    """`name=value` pairs of a command line as inputs by full names.
+def parse_assignments(document: Document, assignments: Iterable[str]) -> Assigned:
+    """`name=value` pairs of a command line as inputs by full names. Names are left to `check`.
 
     The declared type tells how a value is read: a String or File stays text; numbers and booleans
     are parsed; arrays are given by repetition or, like maps and structs, as JSON.
-    Raises InvalidInputs with one finding for every defect. Names are left to `bind`.
     """
     findings: list[errors.Finding] = []
     texts: dict[str, list[str]] = {}
@@ -162,9 +190,7 @@ def parse_assignments(document: Document, assignments: Iterable[str]) -> dict[st
         except ValueError as error:
             place = declared.place if declared else None
             findings.append(errors.Finding(f"{name}: {error}", place))
-    if findings:
-        raise errors.InvalidInputs("the inputs cannot be read", findings=findings)
-    return parsed
+    return Assigned(parsed, tuple(findings), frozenset(texts.keys() - parsed.keys()))
 
 
 def _find(document: Document, key: str) -> tuple[str, Any] | None:
@@ -222,7 +248,7 @@ def _unknown(document: Document, key: str, place: errors.Place | None) -> errors
     return errors.Finding(f"workflow {document.workflow_name} has no input {key}", place, hint)
 
 
-def _inputs(document: Document, values: Any) -> Inputs:
+def _inputs(document: Document, values: Any, places: Mapping[str, errors.Place]) -> Inputs:
     full_name = document.full_name
     files: list[tuple[str, str, bool]] = []
     for binding in values:
@@ -235,6 +261,7 @@ def _inputs(document: Document, values: Any) -> Inputs:
     return Inputs(
         json={full_name(binding.name): binding.value.json for binding in values},
         files=tuple(dict.fromkeys(files)),
+        places=places,
         values=values,
         document=document,
     )

@@ -20,6 +20,7 @@ from orchestrator.filesystems.local import LocalFilesystem
 from orchestrator.model.options import Allowed
 from orchestrator.wdl import document
 from orchestrator.wdl.bundle import Bundle
+from orchestrator.wdl.input_files import Given
 
 from .test_assembly import assembled, made_file
 
@@ -35,6 +36,14 @@ def made(tmp_path: Path) -> Assembly:
     return dataclasses.replace(assembled(), backends=backends, upload_roots=roots)
 
 
+def placed(values: Mapping[str, Any], name: str) -> Given:
+    """As a file has them, one a line."""
+    return Given(
+        dict(values),
+        {key: errors.Place(name, line, 1) for line, key in enumerate(values, 2)},
+    )
+
+
 def submit(
     made: Assembly, values: Mapping[str, Any], backend: str = "batch", folder: Path | None = None
 ) -> dict[str, Any]:
@@ -42,11 +51,8 @@ def submit(
     root_id = submission.submit(
         made,
         document.load(Bundle("w.wdl", {"w.wdl": SOURCE})),
-        input_files=[((folder or Path.cwd()) / "inputs.json", values)],
-        assignments=[],
-        options={"backend": backend},
-        labels={},
-        say=lambda text: None,
+        input_files=[((folder or Path.cwd()) / "inputs.json", Given(dict(values)))],
+        options=Given({"backend": backend}),
     )
     kept: dict[str, Any] = json.loads(made.store.workflow(root_id).inputs)
     return kept
@@ -120,13 +126,14 @@ def test_a_file_that_vanishes_is_named(
     made: Assembly, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = made_file(tmp_path / "x", "1")
-    check = submission._check_files
+    check = submission._missing_files
 
-    def check_then_lose(*arguments: Any) -> None:
-        check(*arguments)
+    def check_then_lose(*arguments: Any) -> list[errors.Finding]:
+        found = check(*arguments)
         Path(path).unlink()
+        return found
 
-    monkeypatch.setattr(submission, "_check_files", check_then_lose)
+    monkeypatch.setattr(submission, "_missing_files", check_then_lose)
     with pytest.raises(errors.InvalidInputs, match=path):
         submit(made, {"w.f": [path]})
 
@@ -148,19 +155,64 @@ def test_a_file_that_changes_while_it_is_uploaded_is_refused_and_not_kept(
     assert list(left) == []
 
 
-def test_a_wrong_input_is_told_where_its_file_says_it(made: Assembly) -> None:
-    with pytest.raises(errors.InvalidInputs) as raised:
+def test_all_that_is_wrong_is_told_at_once_and_where_it_stands(
+    made: Assembly, tmp_path: Path
+) -> None:
+    """Names, types, files, attributes, options and labels: one run tells all."""
+    source = """version 1.2
+workflow w { input { File f  File g  Int n  Int m  Int o } call t { input: n = n } }
+task t { input { Int n } command <<< x >>> runtime { docker: "d" cpu: 0 } }
+"""
+    inputs = placed({"w.f": "/gone", "g": 1, "w.t.runtime.memory": "much", "w.no": 1}, "in.json")
+    warned: list[errors.Finding] = []
+    with pytest.raises(errors.Invalid) as raised:
         submission.submit(
             made,
-            document.load(Bundle("w.wdl", {"w.wdl": SOURCE})),
-            input_files=[(Path("in.json"), {"w.f": 1, "w.d": 2})],
-            places={"w.f": errors.Place("in.json", 2, 3), "w.d": errors.Place("in.json", 4, 3)},
-            assignments=["d=/no"],
-            options={},
-            labels={},
-            say=lambda text: None,
+            document.load(Bundle("w.wdl", {"w.wdl": source})),
+            input_files=[(Path("in.json"), inputs)],
+            assignments=["n=x", "o=3"],
+            options=placed({"memory_retry_multiplier": 0, "hog_group": "x"}, "options.json"),
+            labels=placed({"a": "b", "c": 1}, "labels.json"),
+            warn=warned.append,
         )
-    assert [str(finding.place) for finding in raised.value.findings] == ["in.json:2:3"]
+    assert type(raised.value) is errors.Invalid
+    told = [
+        (str(finding.place), finding.message.split(":")[0]) for finding in raised.value.findings
+    ]
+    assert told == [
+        ("labels.json:3:1", "label 'c'"),
+        ("options.json:2:1", "memory_retry_multiplier is 0; expected a number from 1.0 to 99.0"),
+        ("w.wdl:3:71", "task t"),
+        ("w.wdl:2:38", "w.n"),
+        ("in.json:3:1", "g"),
+        ("in.json:5:1", "workflow w has no input w.no"),
+        ("w.wdl:2:45", "w.m (Int) is missing"),
+        ("in.json:2:1", "input w.f"),
+        ("in.json:4:1", "input w.t.runtime.memory"),
+    ]
+    assert kept_nothing(made)
+
+
+def test_one_kind_of_error_keeps_its_code(made: Assembly) -> None:
+    loaded = document.load(Bundle("w.wdl", {"w.wdl": SOURCE}))
+    wrong = placed({"w.f": 1, "w.d": 2}, "in.json")
+    with pytest.raises(errors.InvalidInputs) as raised:
+        submission.submit(
+            made, loaded, input_files=[(Path("in.json"), wrong)], assignments=["d=/no"]
+        )
+    told = [str(finding.place) for finding in raised.value.findings]
+    assert told == ["in.json:2:1", "w.wdl:2:42"]  # the latter was given on the command line
+    with pytest.raises(errors.InvalidOptions) as refused:
+        submission.submit(
+            made,
+            loaded,
+            options=placed({"backend": "moon"}, "o.json"),
+            labels=placed({"a": 1}, "l.json"),
+        )
+    assert [str(finding.place) for finding in refused.value.findings] == [
+        "l.json:2:1",
+        "o.json:2:1",
+    ]
 
 
 _JSON = st.recursive(
@@ -197,11 +249,10 @@ def test_whatever_is_handed_in_becomes_a_workflow_or_an_error_and_no_half_of_one
         submission.submit(
             made,
             document.load(Bundle("w.wdl", {"w.wdl": SOURCE})),
-            input_files=[(Path("in.json"), values)],
+            input_files=[(Path("in.json"), Given(values))],
             assignments=assignments,
-            options=options,
-            labels=labels,
-            say=lambda text: None,
+            options=Given(options),
+            labels=Given(labels),
         )
         created = 1
     except errors.Invalid as error:
@@ -226,11 +277,9 @@ def handed_in(
     root_id = submission.submit(
         made,
         document.load(Bundle("w.wdl", {"w.wdl": TASK % attributes})),
-        input_files=[(Path("inputs.json").absolute(), values or {})],
-        assignments=[],
-        options={"backend": "batch", **options},
-        labels={},
-        say=said.append,
+        input_files=[(Path("inputs.json").absolute(), Given(dict(values or {})))],
+        options=Given({"backend": "batch", **options}),
+        warn=lambda finding: said.append(str(finding)),
     )
     return made.store.workflow(root_id), said
 
