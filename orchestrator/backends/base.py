@@ -104,7 +104,12 @@ class Backend(Protocol):
         """
 
     def logs(self, handle: SubmissionHandle, index: int) -> Iterable[str]:
-        """Lines of the job's log so far, oldest first."""
+        """Lines of the job's log so far, oldest first, without their ends.
+
+        Iterating again goes on where it ended: what a running job has written since comes, and no
+        line twice. For one reader. Empty until the job runs; raises NotAllowed, NotFound, TryLater
+        where the log cannot be read.
+        """
 
     def explain(self, handle: SubmissionHandle, index: int) -> Explanation:
         """Why this job stands where it stands."""

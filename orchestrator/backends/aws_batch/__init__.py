@@ -13,6 +13,7 @@ not why a job exists. Used through the port `backends.base`; made by `assembly`.
     bundles         what wrappers are told, on S3
     job_definitions one for each distinct container
     stage           the few lines a container begins with
+    logs            a job's log in CloudWatch, read forwards
     names           job names and tags
     pace            how fast SubmitJob is called
     images          names of images, taken apart

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
@@ -18,10 +18,10 @@ from orchestrator import errors
 from orchestrator.backends import wrapper
 from orchestrator.backends.aws_batch import (
     explanation,
+    logs,
     names,
     reasons,
     refusals,
-    reports,
     stage,
 )
 from orchestrator.backends.aws_batch.bundles import Bundles, split
@@ -349,33 +349,14 @@ class AwsBatchBackend:
         return None
 
     def logs(self, handle: SubmissionHandle, index: int) -> Iterable[str]:
-        """From CloudWatch Logs, page by page."""
+        """From CloudWatch Logs, where stdout and stderr come together."""
         job_id = self._child(handle, index)
         if job_id is None:
-            return
-        with refusals.translated("DescribeJobs"):
-            jobs = self._clients.batch.describe_jobs(jobs=[job_id])["jobs"]
-        stream = reports.log_stream(jobs[0]) if jobs else None
-        if not stream:
-            return
-        token: str | None = None
-        while True:
-            with refusals.translated(f"reading log stream {stream}"):
-                try:
-                    page = self._clients.logs.get_log_events(
-                        logGroupName=self._deployment.log_group,
-                        logStreamName=stream,
-                        startFromHead=True,
-                        **cast(Any, {"nextToken": token} if token else {}),
-                    )
-                except self._clients.logs.exceptions.ResourceNotFoundException:
-                    return  # no line yet
-            for event in page["events"]:
-                yield event.get("message", "")
-            # The end of a stream answers with the token it was asked with.
-            if page["nextForwardToken"] == token:
-                return
-            token = page["nextForwardToken"]
+            return ()
+        return logs.JobLog(
+            self._clients.logs,
+            lambda: logs.stream_of(self._clients.batch, job_id, self._deployment.log_group),
+        )
 
     def explain(self, handle: SubmissionHandle, index: int) -> Explanation:
         """See `explanation`."""

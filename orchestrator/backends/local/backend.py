@@ -19,7 +19,7 @@ import selectors
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -32,6 +32,7 @@ from orchestrator.backends.base import Change, Explanation, JobState
 from orchestrator.backends.local import containers as container_engines
 from orchestrator.backends.local import processes, records
 from orchestrator.backends.local.admission import Admission, Demand
+from orchestrator.backends.local.logs import JobLog
 from orchestrator.backends.local.machine import this_machine
 from orchestrator.backends.wrapper import plan, wrapper_path
 from orchestrator.backends.wrapper.exit_codes import WrapperExit
@@ -44,7 +45,6 @@ _log = structlog.get_logger(__name__)
 
 _POLL_SECONDS = 0.2  # for jobs of a dead orchestrator: they are not our children
 _KILL_AFTER_SECONDS = 20.0  # beyond the wrapper's own grace
-_LINE_LIMIT = 64 * 1024
 
 Link = Literal["hard-link", "soft-link", "copy"]
 
@@ -282,17 +282,15 @@ class LocalBackend:
                             self._stop(waiting, "cancelled")
         self._wake()
 
-    def logs(self, handle: SubmissionHandle, index: int) -> Iterator[str]:
+    def logs(self, handle: SubmissionHandle, index: int) -> Iterable[str]:
         """stdout, then stderr with what the wrapper says."""
         try:
             record = records.Record(records.directory_of(self._root, handle))
-            paths = [record.job(index).stdout, record.private(index) / "log"]
+            files = [record.job(index).stdout, record.private(index) / "log"]
         except (OSError, ValueError, IndexError):
-            return
-        for path in paths:
-            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-                while line := file.readline(_LINE_LIMIT):
-                    yield line.decode(errors="replace").rstrip("\n")
+            return ()
+        lock = record.private(index) / "lock"
+        return JobLog(files, lambda: processes.lives(lock))
 
     def explain(self, handle: SubmissionHandle, index: int) -> Explanation:
         """What the queue says of a waiting job, the kernel of a running one."""
