@@ -73,7 +73,7 @@ class Region:
     def note(self, job: Job, kind: str) -> None:
         """An event about a job, as it is now."""
         made = functools.partial(detail.of_job, self.backend, job)
-        self._events.note(self.account, self.name, kind, job.arn, made)
+        self._events.note(self.account, self.name, kind, job.arn, job.status, made)
 
     def queue(self, arn: str) -> infrastructure.Queue | None:
         return infrastructure.queue(self.backend, arn)

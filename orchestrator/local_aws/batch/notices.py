@@ -36,10 +36,11 @@ class Notices:
         region: str,
         kind: str,
         arn: str,
+        status: str,
         detail: Callable[[], Mapping[str, Any]],
     ) -> None:
         """One event about a job; `detail` is called at once, and only where a rule may match."""
-        if events.wanted(account, region, _SOURCE):
+        if events.wanted(account, region, _SOURCE, kind, status):
             self._waiting.put((account, region, _SOURCE, kind, [arn], detail()))
 
     def stop(self) -> None:
