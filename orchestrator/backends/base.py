@@ -6,7 +6,7 @@ own thread. All methods may be called from several threads at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -52,6 +52,20 @@ class Explanation:
     state: str
     cause: str
     next_step: str = ""
+
+
+class Log(Protocol):
+    """A job's log, for one reader. `late_seconds`: so long after a job's end lines may still come.
+
+    Iterating gives the lines so far, oldest first, without their ends; iterating again goes on
+    where it ended: what a running job has written since comes, and no line twice. Empty until the
+    job runs. Raises NotAllowed, NotFound, TryLater where it cannot be read; after TryLater it can
+    be gone on with.
+    """
+
+    late_seconds: float
+
+    def __iter__(self) -> Iterator[str]: ...
 
 
 class Backend(Protocol):
@@ -103,13 +117,8 @@ class Backend(Protocol):
         Idempotent. The jobs still finish through `changes`, with failure ABORTED.
         """
 
-    def logs(self, handle: SubmissionHandle, index: int) -> Iterable[str]:
-        """Lines of the job's log so far, oldest first, without their ends.
-
-        Iterating again goes on where it ended: what a running job has written since comes, and no
-        line twice. For one reader. Empty until the job runs; raises NotAllowed, NotFound, TryLater
-        where the log cannot be read.
-        """
+    def logs(self, handle: SubmissionHandle, index: int) -> Log:
+        """The job's log, from its beginning. `handle.job_id` is known by now."""
 
     def explain(self, handle: SubmissionHandle, index: int) -> Explanation:
         """Why this job stands where it stands."""

@@ -348,11 +348,9 @@ class AwsBatchBackend:
             return meaning
         return None
 
-    def logs(self, handle: SubmissionHandle, index: int) -> Iterable[str]:
-        """From CloudWatch Logs, where stdout and stderr come together."""
+    def logs(self, handle: SubmissionHandle, index: int) -> logs.JobLog:
+        """From CloudWatch Logs."""
         job_id = self._child(handle, index)
-        if job_id is None:
-            return ()
         return logs.JobLog(
             self._clients.logs,
             lambda: logs.stream_of(self._clients.batch, job_id, self._deployment.log_group),
