@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from orchestrator import errors
 from orchestrator.backends.base import Change, Explanation, JobState
@@ -41,6 +41,24 @@ def manifest(
     )
 
 
+class FakeLog:
+    """The log of a fake job. An error among the lines is raised in its place, once."""
+
+    late_seconds = 0.0
+
+    def __init__(self, written: Sequence[str | errors.OrchestratorError]) -> None:
+        self._written = written
+        self._read = 0
+
+    def __iter__(self) -> Iterator[str]:
+        while self._read < len(self._written):
+            self._read += 1
+            line = self._written[self._read - 1]
+            if not isinstance(line, str):
+                raise line
+            yield line
+
+
 class FakeBackend:
     """Finishes every job when it is submitted; `None` from the behaviour leaves it running.
 
@@ -66,6 +84,7 @@ class FakeBackend:
         self.submissions: list[Submission] = []
         self.revoked: set[str] = set()
         self.cancelled: list[tuple[str, tuple[int, ...]]] = []
+        self.written: dict[tuple[str, int], list[str | errors.OrchestratorError]] = {}
         self._behave = behave
         self._root = root
         self._lose = lose_answers
@@ -140,9 +159,9 @@ class FakeBackend:
             for index in indices:
                 self.finish(handle.id, index, Failure(FailureCode.ABORTED, "cancelled"))
 
-    def logs(self, handle: SubmissionHandle, index: int) -> Iterable[str]:
-        """None."""
-        return ()
+    def logs(self, handle: SubmissionHandle, index: int) -> FakeLog:
+        """What `written` has of it."""
+        return FakeLog(self.written.setdefault((handle.id, index), []))
 
     def explain(self, handle: SubmissionHandle, index: int) -> Explanation:
         """Nothing to explain."""

@@ -29,8 +29,10 @@ class Stream:
     name: str
 
 
-def stream_of(batch: BatchClient, job_id: str, default_group: str) -> Stream | None:
+def stream_of(batch: BatchClient, job_id: str | None, default_group: str) -> Stream | None:
     """The stream of a job's last attempt; None while it has none, or where it was forgotten."""
+    if job_id is None:
+        return None
     with refusals.translated("DescribeJobs"):
         jobs = batch.describe_jobs(jobs=[job_id])["jobs"]
     name = reports.log_stream(jobs[0]) if jobs else None
@@ -42,11 +44,9 @@ def stream_of(batch: BatchClient, job_id: str, default_group: str) -> Stream | N
 
 
 class JobLog:
-    """Lines of one job, without their ends. Iterating again goes on where it ended before.
+    """`base.Log`; stdout and stderr come together."""
 
-    Raises NotFound where the log group is gone, NotAllowed where it may not be read, TryLater; what
-    had come by then is given out first, and after TryLater it can be gone on with.
-    """
+    late_seconds = 10.0  # the driver sends every 5 s, and what it sent is not to be seen at once
 
     def __init__(self, client: CloudWatchLogsClient, find: Callable[[], Stream | None]) -> None:
         """`find` is asked until it knows the stream."""

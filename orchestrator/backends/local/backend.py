@@ -282,13 +282,13 @@ class LocalBackend:
                             self._stop(waiting, "cancelled")
         self._wake()
 
-    def logs(self, handle: SubmissionHandle, index: int) -> Iterable[str]:
+    def logs(self, handle: SubmissionHandle, index: int) -> JobLog:
         """stdout, then stderr with what the wrapper says."""
         try:
             record = records.Record(records.directory_of(self._root, handle))
             files = [record.job(index).stdout, record.private(index) / "log"]
         except (OSError, ValueError, IndexError):
-            return ()
+            return JobLog([], lambda: False)
         lock = record.private(index) / "lock"
         return JobLog(files, lambda: processes.lives(lock))
 

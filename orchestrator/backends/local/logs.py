@@ -9,11 +9,9 @@ _LONGEST_LINE = 1 << 20
 
 
 class JobLog:
-    """Lines of several files, without their ends, one file after another.
+    """`base.Log` over several files. A line without an end waits for it while the job lives."""
 
-    Iterating again goes on where it ended before. A line without an end waits for its rest as long
-    as the job lives.
-    """
+    late_seconds = 0.0
 
     def __init__(self, files: Sequence[Path], lives: Callable[[], bool]) -> None:
         self._places = dict.fromkeys(files, 0)
