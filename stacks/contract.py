@@ -92,9 +92,18 @@ class ContractStack(EnvironmentStack):
     def _registries(self) -> deployment.Registries:
         registries = self._settings.registries
         ecr = f"{self.account}.dkr.ecr.{self.region}.{self.url_suffix}"
+        rewrites = {rule.registry: f"{ecr}/{rule.prefix}" for rule in registries.pull_through}
+        environment, way = self._settings.environment, registries.docker_hub_way
+        if way == "pull_through":
+            rewrites["docker.io"] = f"{ecr}/{naming.docker_hub_prefix(environment)}"
         return deployment.Registries(
-            rewrites={rule.registry: f"{ecr}/{rule.prefix}" for rule in registries.pull_through},
+            rewrites=rewrites,
             secrets=dict(registries.job_secrets),
+            docker_hub=deployment.DockerHub(
+                way=way, secret=naming.docker_hub_secret(environment, way)
+            )
+            if way
+            else None,
             internet=self._settings.network.egress != "endpoints",
         )
 

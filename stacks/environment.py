@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from constructs import Construct
 
-from stacks import monitoring
+from stacks import monitoring, registries
 from stacks.compute import ComputeStack
 from stacks.constructs import interface_endpoints, organisation
 from stacks.constructs.environment_stack import EnvironmentStack
@@ -27,7 +27,7 @@ def build(scope: Construct, settings: Settings) -> None:
     compute = ComputeStack(
         scope, settings=settings, vpc=network.vpc, subnets=network.hosts, key=storage.key
     )
-    if settings.registries.pull_through:
+    if registries.is_wanted(settings):
         compute.add_stack_dependency(RegistriesStack(scope, settings=settings))
     contract = ContractStack(scope, settings=settings, storage=storage, database=database)
     # What goes from these to those goes through SSM, where no reference tells CDK of it. The

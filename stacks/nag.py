@@ -60,6 +60,12 @@ WILDCARDS: Final[Mapping[str, str]] = {
 # By the path below the stack's name. One that begins so is meant too.
 OTHERS: Final[tuple[tuple[str, str, str], ...]] = (
     (
+        "registries/DockerHub",
+        "AwsSolutions-SMG4",
+        "Docker Hub's tokens are made by people; the orchestrator writes the one of its "
+        "configuration",
+    ),
+    (
         "host/Orchestrator/Group",
         "AwsSolutions-AS3",
         "a group of one scales never; CloudFormation hears of its replacement, alarms of its loss",

@@ -7,6 +7,7 @@ from typing import Literal
 QueueKind = Literal["spot", "on-demand", "priority"]
 PoolName = Literal["main", "arm64", "gpu"]
 ImageKind = Literal["x86_64", "arm64", "gpu", "host"]
+DockerHubWay = Literal["pull_through", "job_secret", "host_login"]
 
 
 def queue(environment: str, kind: QueueKind, pool: PoolName = "main") -> str:
@@ -43,6 +44,19 @@ def host_log_group(environment: str) -> str:
 def event_queue(environment: str) -> str:
     """The SQS queue that tells the orchestrator of Batch's events."""
     return f"{environment}-batch-events"
+
+
+def docker_hub_secret(environment: str, way: DockerHubWay) -> str:
+    """The secret with the login to Docker Hub, which the orchestrator keeps. ECR asks for that
+    prefix; the others read no such name."""
+    if way == "pull_through":
+        return f"ecr-pullthroughcache/{docker_hub_prefix(environment)}"
+    return f"orchestrator/{environment}/docker-hub"
+
+
+def docker_hub_prefix(environment: str) -> str:
+    """What ECR's repositories with images of Docker Hub begin with: 30 characters at most."""
+    return f"{environment}-hub"
 
 
 def published(environment: str, name: str) -> str:

@@ -11,6 +11,7 @@ from constructs import Construct
 
 from stacks import assets, naming
 from stacks.constructs import boot, ecs_agent
+from stacks.constructs.roles import statements
 from stacks.instance_types import Architecture
 from stacks.settings import Settings
 from stacks.settings.schema import Worker
@@ -20,7 +21,7 @@ class WorkerLaunchTemplate(Construct):
     """Encrypted disks, IMDSv2, the static tools and the data disk.
 
     `role` is allowed to read exactly the assets of this template, by their keys, and the secret
-    that hosts log in to registries with, where the settings name one.
+    that hosts log in to registries with, where the settings have them do so.
     """
 
     def __init__(
@@ -36,6 +37,10 @@ class WorkerLaunchTemplate(Construct):
         super().__init__(scope, id)
         stack, worker = Stack.of(self), settings.worker
         secret = settings.registries.host_secret
+        readable = secret
+        if settings.registries.docker_hub_way == "host_login":
+            secret = naming.docker_hub_secret(settings.environment, "host_login")
+            readable = statements.docker_hub_login(self, settings.environment, "host_login")
         tools = [
             (tool, s3_assets.Asset(self, f"Tool-{tool.name}", path=str(tool.path)))
             for tool in assets.tools(architecture)
@@ -59,10 +64,10 @@ class WorkerLaunchTemplate(Construct):
                         iam.PolicyStatement(
                             sid="ReadRegistrySecret",
                             actions=["secretsmanager:GetSecretValue"],
-                            resources=[secret],
+                            resources=[readable],
                         )
                     ]
-                    if secret
+                    if readable
                     else []
                 ),
             ],

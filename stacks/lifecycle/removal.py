@@ -2,6 +2,7 @@
 
 CDK could, by a Lambda function in the account; here the command that was told to delete does it.
 Only what the settings say is not kept, and only the buckets that the environment's stacks made.
+The login to Docker Hub goes too: the orchestrator made it, and makes it again where it is wanted.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from orchestrator import errors
+from stacks import naming
 from stacks.lifecycle.cdk import Cdk
 from stacks.settings import Settings
 
@@ -26,6 +28,13 @@ def destroy(
 
     `client` makes boto3 clients of the account and region. Raises EnvironmentProblem.
     """
+    _destroy(cdk, settings, client, say)
+    _forget_login(client("secretsmanager"), settings, say)
+
+
+def _destroy(
+    cdk: Cdk, settings: Settings, client: Callable[[str], Any], say: Callable[[str], None]
+) -> None:
     if settings.retention == "keep":
         cdk.destroy()
         return
@@ -43,6 +52,25 @@ def destroy(
                 raise
         else:
             return
+
+
+def _forget_login(secrets: Any, settings: Settings, say: Callable[[str], None]) -> None:
+    """Of the two ways that no stack has a secret for."""
+    name = naming.docker_hub_secret(settings.environment, "job_secret")
+    how = (
+        {"RecoveryWindowInDays": 7}
+        if settings.retention == "keep"
+        else {"ForceDeleteWithoutRecovery": True}
+    )
+    try:
+        secrets.describe_secret(SecretId=name)  # to delete what is not there is no error
+        secrets.delete_secret(SecretId=name, **how)
+    except secrets.exceptions.ResourceNotFoundException:
+        return
+    except ClientError as error:
+        say(f"  the secret {name} stays: {error}")
+        return
+    say(f"  the secret {name} is deleted")
 
 
 def _buckets(cloudformation: Any, environment: str) -> Iterator[str]:

@@ -345,16 +345,29 @@ class PullThrough(Section):
 
 
 class Registries(Section):
-    """How private and rate-limited registries are reached; all three ways may be used at once.
+    """How private and rate-limited registries are reached.
 
-    `pull_through`: through ECR. `job_secrets`: a registry's host and the secret (`username`,
-    `password`) that a job's execution role pulls with. `host_secret`: one secret that workers log
-    in with; it lies on their disk, where every job can read it.
+    `docker_hub` is the way of the login that the orchestrator's configuration gives as `dockerhub`:
+    ECR fetches with it and jobs pull from ECR (`pull_through`), each job pulls with it
+    (`job_secret`), or workers log in when they boot (`host_login`). The orchestrator keeps the
+    secret. It has no effect where one of the following names docker.io.
+
+    For secrets of your own, all at once if need be: `pull_through` as above; `job_secrets`, a
+    registry's host and the secret (`username`, `password`) that a job's execution role pulls with;
+    `host_secret`, one secret that workers log in with, in the shape of ECS_ENGINE_AUTH_DATA. What
+    workers log in with lies on their disk, and every job can read it.
     """
 
+    docker_hub: naming.DockerHubWay = "job_secret"
     pull_through: tuple[PullThrough, ...] = ()
     job_secrets: dict[Registry, SecretArn] = {}
     host_secret: SecretArn | None = None
+
+    @property
+    def docker_hub_way(self) -> naming.DockerHubWay | None:
+        """The way of `dockerhub`; None where a secret of somebody's own reaches Docker Hub."""
+        own = {rule.registry for rule in self.pull_through} | set(self.job_secrets)
+        return None if "docker.io" in own else self.docker_hub
 
 
 class Host(Section):

@@ -103,9 +103,17 @@ def without_internet_only_ecr(settings: Settings) -> Iterator[Finding]:
                 "has no effect: endpoints reach ECR and no other registry",
                 "registries.pull_through, or copy images to ECR",
             )
-    if registries.pull_through:
+    if registries.docker_hub_way == "host_login":
+        yield error(
+            "registries.docker_hub network.egress",
+            "has no effect: endpoints reach ECR and no other registry",
+            'docker_hub = "pull_through"',
+        )
+    cached = registries.docker_hub_way == "pull_through"
+    if registries.pull_through or cached:
+        key = "pull_through" if registries.pull_through else "docker_hub"
         yield warning(
-            "registries.pull_through network.egress",
+            f"registries.{key} network.egress",
             "an image's first pull needs a way to the internet, which these hosts do not have",
             "pull each once from elsewhere, which fills the cache: `docker pull "
             "ACCOUNT.dkr.ecr.REGION.amazonaws.com/PREFIX/IMAGE`",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from stacks import naming
 from stacks.validators.finding import Finding, Rule, error, warning
 
 if TYPE_CHECKING:
@@ -48,6 +49,15 @@ def pull_through_is_possible(settings: Settings) -> Iterator[Finding]:
 
 def pull_through_is_unambiguous(settings: Settings) -> Iterator[Finding]:
     """Each registry and each prefix has one rule."""
+    own = naming.docker_hub_prefix(settings.environment)
+    if settings.registries.docker_hub_way == "pull_through":
+        for index, rule in enumerate(settings.registries.pull_through):
+            if rule.prefix == own:
+                yield error(
+                    f"registries.pull_through.{index}.prefix registries.docker_hub",
+                    f"{own!r} is the prefix of Docker Hub's cache",
+                    "another prefix",
+                )
     for field in ("registry", "prefix"):
         seen: set[str] = set()
         for index, rule in enumerate(settings.registries.pull_through):
@@ -59,11 +69,24 @@ def pull_through_is_unambiguous(settings: Settings) -> Iterator[Finding]:
 
 def host_login_is_seen_by_jobs(settings: Settings) -> Iterator[Finding]:
     """Jobs share the host's network, so they hold the worker's role."""
-    if settings.registries.host_secret:
+    registries = settings.registries
+    by_host = registries.docker_hub_way == "host_login"
+    if registries.host_secret or by_host:
         yield warning(
-            "registries.host_secret",
+            "registries.docker_hub" if by_host else "registries.host_secret",
             "every job can read it: jobs share their host's network and role",
             "job_secrets or pull_through keep credentials from jobs",
+        )
+
+
+def hosts_log_in_once(settings: Settings) -> Iterator[Finding]:
+    """The ECS agent takes one set of logins."""
+    registries = settings.registries
+    if registries.host_secret and registries.docker_hub_way == "host_login":
+        yield error(
+            "registries.docker_hub registries.host_secret",
+            "hosts log in with one secret, and these are two",
+            "put Docker Hub's login into host_secret, and leave docker_hub out",
         )
 
 
@@ -71,4 +94,5 @@ RULES: tuple[Rule, ...] = (
     pull_through_is_possible,
     pull_through_is_unambiguous,
     host_login_is_seen_by_jobs,
+    hosts_log_in_once,
 )

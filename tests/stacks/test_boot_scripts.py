@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.ebs_autoscale import __main__ as ebs_autoscale
 from stacks import assets
 
 TOOL = b"#!/bin/sh\necho a tool\n"
@@ -35,7 +36,9 @@ case $url in
     printf '%s\\n' "$@" | grep = >>"$STATE/signal" ;;
   https://secretsmanager.*)
     cat >/dev/null
-    cat "$STATE/secret" 2>/dev/null || exit 22 ;;
+    if [[ -f $STATE/secret ]]; then cat "$STATE/secret"; exit; fi
+    printf '{"__type":"%s"}' "$(cat "$STATE/refusal" 2>/dev/null)"
+    exit 22 ;;
   https://*)
     cat >"$STATE/config"
     while [[ $1 != --output ]]; do shift; done
@@ -62,9 +65,9 @@ def _install(host: Path, sha256: str) -> subprocess.CompletedProcess[str]:
     script = "\n".join(
         [
             "ASSET_REGION=eu-central-1 ASSET_DOMAIN=amazonaws.com",
-            f"TOOLS_PATH='{tools}' SCRATCH_PATH=/mnt/scratch LOG_GROUP=/a/group",
+            f"TOOLS_PATH='{tools}' DISK_KEY=arn:of:key",
             f"TOOLS='s5cmd bucket key1 {sha256}\nbusybox bucket key2 {sha256}'",
-            "REPORTING='bucket key3'",
+            "SERVICES='ebs_autoscale.zip bucket key3\nservices.sh bucket key4'",
             assets.script("worker/retire.sh", "fetch.sh", "worker/tools.sh"),
         ]
     )
@@ -171,6 +174,10 @@ class Disks:
         _stand_in(host, "mkfs.xfs", 'touch "$STATE/label.$3"; echo "$4" >>"$STATE/formatted"')
         _stand_in(host, "mountpoint", 'grep -qsxF "$2" "$STATE/mounted"')
         _stand_in(host, "mount", 'echo "${@: -1}" >>"$STATE/mounted"')
+        _stand_in(host, "vgs", 'test -e "$STATE/group"')
+        _stand_in(host, "lvs", 'test -e "$STATE/logical"')
+        _stand_in(host, "vgcreate", 'touch "$STATE/group"; echo "$3" >>"$STATE/formatted"')
+        _stand_in(host, "lvcreate", 'touch "$STATE/logical"')
         _stand_in(host, "systemctl", "")
         _stand_in(host, "udevadm", "")
         _stand_in(host, "sleep", "")
@@ -196,7 +203,9 @@ def test_the_one_blank_ebs_disk_becomes_the_data_disk(host: Path) -> None:
     disks = Disks(host, THREE_DISKS)
     done = disks.boot()
     assert done.returncode == 0, done.stderr
-    assert disks.calls("mkfs.xfs") == ["mkfs.xfs -q -L orchestrator /dev/nvme2n1"]
+    assert disks.calls("vgcreate") == ["vgcreate -q orchestrator /dev/nvme2n1"]
+    assert disks.calls("lvcreate") == ["lvcreate -q -y -l 100%FREE -n data orchestrator"]
+    assert disks.calls("mkfs.xfs") == ["mkfs.xfs -q -L orchestrator /dev/orchestrator/data"]
     mounted = [line.split()[-1] for line in disks.calls("mount")]
     assert [path.replace(str(host), "") for path in mounted] == [
         "/root/var/lib/orchestrator/volume",
@@ -213,6 +222,46 @@ def test_a_second_boot_formats_nothing(host: Path) -> None:
     assert disks.boot().returncode == 0
     assert len(disks.calls("mkfs.xfs")) == 1
     assert len(disks.calls("mount")) == 8
+
+
+@pytest.mark.parametrize("done", ["group", "group logical"])
+def test_a_boot_that_ended_half_way_is_finished_by_the_next(host: Path, done: str) -> None:
+    disks = Disks(host, THREE_DISKS)
+    (host / "formatted").write_text("/dev/nvme2n1\n")  # as a part of the group
+    for step in done.split():
+        (host / step).touch()
+    assert disks.boot().returncode == 0
+    assert len(disks.calls("mkfs.xfs")) == 1
+    assert disks.calls("vgcreate") == []
+    assert len(disks.calls("lvcreate")) == (1 if done == "group" else 0)
+
+
+def test_a_file_system_that_is_there_is_never_made_anew(host: Path) -> None:
+    """Its label may not be seen at once after a boot."""
+    disks = Disks(host, THREE_DISKS)
+    for step in ("group", "logical"):
+        (host / step).touch()
+    (host / "formatted").write_text("/dev/nvme2n1\n/dev/orchestrator/data\n")
+    assert disks.boot().returncode != 0
+    assert disks.calls("mkfs.xfs") == []
+
+
+@pytest.mark.parametrize(("failures", "works"), [(0, True), (4, True), (5, False)])
+def test_lvm_is_installed_where_it_is_missing(host: Path, failures: int, works: bool) -> None:
+    disks = Disks(host, THREE_DISKS)
+    (host / "lvcreate").rename(host / "lvcreate.rpm")
+    (host / "left").write_text(str(failures))
+    _stand_in(
+        host,
+        "dnf",
+        """left=$(cat "$STATE/left")
+        if ((left > 0)); then echo $((left - 1)) >"$STATE/left"; exit 1; fi
+        cp "$STATE/lvcreate.rpm" "${BASH_SOURCE%/*}/lvcreate"""",
+    )
+    done = disks.boot()
+    assert (done.returncode == 0) == works, done.stderr
+    assert set(disks.calls("dnf")) == {"dnf -q -y install lvm2"}
+    assert len(disks.calls("mkfs.xfs")) == (1 if works else 0)
 
 
 def test_what_is_mounted_is_not_mounted_again(host: Path) -> None:
@@ -356,10 +405,8 @@ def test_no_credentials_are_in_any_argument_list_of_the_host(orchestrator_host: 
 # --- Registries -----------------------------------------------------------------------------------
 
 
-def _log_in(host: Path) -> subprocess.CompletedProcess[str]:
-    variables = (
-        "ASSET_REGION=eu-central-1 ASSET_DOMAIN=amazonaws.com REGISTRY_SECRET=arn:of:secret\n"
-    )
+def _log_in(host: Path, secret: str = "arn:of:secret") -> subprocess.CompletedProcess[str]:
+    variables = f"ASSET_REGION=eu-central-1 ASSET_DOMAIN=amazonaws.com REGISTRY_SECRET={secret}\n"
     _stand_in(host, "systemctl", "")
     scripts = assets.script("worker/retire.sh", "fetch.sh", "worker/registry.sh")
     return _run(variables + scripts, host)
@@ -387,6 +434,29 @@ def test_a_host_that_cannot_log_in_takes_no_jobs(host: Path, secret: str | None)
     if secret is not None:
         (host / "secret").write_text(secret)
     assert _log_in(host).returncode != 0
+    assert "systemctl --no-block poweroff" in (host / "calls").read_text()
+
+
+def test_a_host_begins_without_a_login_that_nobody_has_configured_yet(host: Path) -> None:
+    (host / "refusal").write_text("ResourceNotFoundException")
+    done = _log_in(host, "orchestrator/dev/docker-hub")
+    assert done.returncode == 0, done.stderr
+    assert "no login to Docker Hub yet" in done.stderr
+    assert not (host / "root/etc/ecs/ecs.config").exists()
+
+
+@pytest.mark.parametrize(
+    ("secret", "refusal"),
+    [
+        ("arn:of:secret", "ResourceNotFoundException"),
+        ("orchestrator/dev/docker-hub", "AccessDeniedException"),
+    ],
+)
+def test_a_host_that_is_refused_its_login_takes_no_jobs(
+    host: Path, secret: str, refusal: str
+) -> None:
+    (host / "refusal").write_text(refusal)
+    assert _log_in(host, secret).returncode != 0
     assert "systemctl --no-block poweroff" in (host / "calls").read_text()
 
 
@@ -440,3 +510,68 @@ def test_a_worker_reports_how_full_its_data_disk_is(host: Path) -> None:
         [str(program)], env={"PATH": f"{host}:/usr/bin:/bin", "STATE": str(host)}, text=True
     )
     assert json.loads(line) == {"disk_used_percent": 99}
+
+
+# --- The disk that grows --------------------------------------------------------------------------
+
+
+def _start_services(host: Path, max_gib: int) -> subprocess.CompletedProcess[str]:
+    _stand_in(host, "systemctl", "")
+    (host / "root/etc/systemd/system").mkdir(parents=True)
+    return _run(
+        assets.script("worker/growth.sh"),
+        host,
+        SCRATCH_PATH="/mnt/scratch",
+        ENVIRONMENT="dev",
+        IOPS="3000",
+        MIB_PER_SECOND="250",
+        MAX_GIB=str(max_gib),
+        DAEMON="/var/lib/orchestrator/ebs_autoscale.zip",
+        ASSET_REGION="eu-central-1",
+        ASSET_DOMAIN="amazonaws.com",
+        DISK_KEY="",
+    )
+
+
+def test_the_daemon_is_started_with_settings_that_it_takes(host: Path) -> None:
+    done = _start_services(host, 2000)
+    assert done.returncode == 0, done.stderr
+    settings = json.loads((host / "root/etc/orchestrator/disk.json").read_text())
+    assert settings["max_gib"] == 2000
+    assert settings["endpoint"] == "https://ec2.eu-central-1.amazonaws.com"
+    assert ebs_autoscale.make(settings, _Metadata())
+    unit = (host / "root/etc/systemd/system/orchestrator-disk.service").read_text()
+    assert f"-m ebs_autoscale {host}/root/etc/orchestrator/disk.json" in unit
+    assert "systemctl enable --now orchestrator-disk.service" in (host / "calls").read_text()
+
+
+class _Metadata:
+    def get(self, path: str) -> str:
+        return {
+            "instance-id": "i-0a1b2c3d",
+            "placement/availability-zone": "eu-central-1a",
+            "services/partition": "aws",
+            "identity-credentials/ec2/info": '{"AccountId": "111122223333"}',
+        }[path]
+
+
+def test_a_disk_that_may_not_grow_has_no_daemon(host: Path) -> None:
+    done = _start_services(host, 0)
+    assert done.returncode == 0, done.stderr
+    assert not (host / "calls").exists()
+
+
+def test_a_daemon_that_does_not_start_is_told_and_the_host_works(host: Path) -> None:
+    _stand_in(host, "systemctl", "exit 1")
+    (host / "root/etc/systemd/system").mkdir(parents=True)
+    done = _run(
+        assets.script("worker/growth.sh") + "\necho went on",
+        host,
+        **dict.fromkeys(("SCRATCH_PATH", "ENVIRONMENT", "IOPS", "MIB_PER_SECOND", "DAEMON"), "1"),
+        MAX_GIB="5",
+        ASSET_REGION="r",
+        ASSET_DOMAIN="d",
+    )
+    assert done.returncode == 0
+    assert "does not grow" in done.stderr
+    assert "went on" in done.stdout

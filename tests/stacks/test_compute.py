@@ -340,6 +340,15 @@ def test_hosts_log_in_to_registries_only_where_that_is_wanted(
     assert all("REGISTRY_SECRET=arn:aws:" in text for text in _user_data(every_pool))
 
 
+def test_hosts_log_in_to_docker_hub_with_what_the_orchestrator_keeps(
+    synthesise: Callable[..., Mapping[str, Template]],
+) -> None:
+    template = synthesise(**{"set.registries.docker_hub": "host_login"})["compute"]
+    for text in _user_data(template):
+        assert "REGISTRY_SECRET=orchestrator/dev/docker-hub\n" in text
+        assert "log_in_to_registries" in text
+
+
 def _agent(template: Template) -> dict[str, str]:
     config = mime_parts(_user_data(template)[0])[1][1]
     (file,) = json.loads(config.removeprefix("#cloud-config\n"))["write_files"]

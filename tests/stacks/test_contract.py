@@ -97,12 +97,13 @@ def test_the_contract_says_all_of_an_environment_that_has_everything(
     assert queues["dev-spot-arm64"].architecture == "arm64"
     gpu = queues["dev-on-demand-gpu"]
     assert (gpu.max_gpus, gpu.max_vcpus, gpu.max_memory_mib) == (1, 4, 15_308)
-    assert {q.max_disk_gib for q in contract.queues} == {200}
+    assert {q.max_disk_gib for q in contract.queues} == {2000}
     assert queues["dev-spot"].max_gpus == 0
     registries = contract.registries
     assert not registries.internet
     ecr = "111122223333.dkr.ecr.us-east-1.amazonaws.com"
     assert registries.rewrites == {"docker.io": f"{ecr}/docker-hub"}
+    assert registries.docker_hub is None  # by a secret of the settings' own
     assert contract.job_role_arns == (
         contract.job_role_arn,
         "arn:aws:iam::111122223333:role/special",
@@ -116,6 +117,26 @@ def test_the_contract_says_all_of_an_environment_that_has_everything(
     assert (database.login, database.user) == ("iam", "orchestrator")
     assert database.cluster_arn is not None
     assert "cluster" in database.cluster_arn
+
+
+@pytest.mark.parametrize(
+    ("way", "secret"),
+    [
+        ("job_secret", "orchestrator/dev/docker-hub"),
+        ("host_login", "orchestrator/dev/docker-hub"),
+        ("pull_through", "ecr-pullthroughcache/dev-hub"),
+    ],
+)
+def test_the_contract_says_how_the_login_to_docker_hub_is_used(
+    synthesise: Callable[..., Mapping[str, Template]], way: str, secret: str
+) -> None:
+    made = synthesise(**{"set.registries.docker_hub": way})
+    registries = _contract(made["contract"], "dev").registries
+    assert registries.docker_hub is not None
+    assert (registries.docker_hub.way, registries.docker_hub.secret) == (way, secret)
+    assert registries.secrets == {}
+    ecr = "111122223333.dkr.ecr.us-east-1.amazonaws.com"
+    assert registries.rewrites == ({"docker.io": f"{ecr}/dev-hub"} if way == "pull_through" else {})
 
 
 @pytest.mark.parametrize("version", [1, deployment.VERSION + 1])

@@ -69,6 +69,8 @@ MATRIX: dict[str, dict[str, Any]] = {
         "set.registries.job_secrets": {"registry.lab.org": f"{SECRET}:lab-a1b2c3"},
         "set.registries.host_secret": f"{SECRET}:hosts-a1b2c3",
     },
+    "docker hub through ECR": {"set.registries.docker_hub": "pull_through"},
+    "docker hub by hosts": {"set.registries.docker_hub": "host_login"},
     "pinned images": {
         "set.compute.images.x86_64": "ami-0123456789abcdef0",
         "set.host.image": "/images/of/ours",

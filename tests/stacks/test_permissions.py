@@ -21,6 +21,8 @@ ASSETS = f"arn:aws:s3:::cdk-hnb659fds-assets-{ACCOUNT}-{REGION}"
 REFERENCES, RESULTS = "arn:aws:s3:::some-references", "arn:aws:s3:::some-results"
 OWN_ROLE = f"arn:aws:iam::{ACCOUNT}:role/somebody-chose-it"
 SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:registry-abcdef"
+HUB = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:orchestrator/dev/docker-hub-a1b2c3"
+KEEP_LOGIN = ("CreateSecret", "GetSecretValue", "PutSecretValue", "RestoreSecret", "TagResource")
 OPERATOR = f"arn:aws:iam::{ACCOUNT}:role/people"
 INSTANCE = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/i-0a1b2c3d4e5f60718"
 ANOTHER = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/i-0ffffffffffffffff"
@@ -39,6 +41,11 @@ JOB_TAGS = {
 OF_DEV = {"aws:RequestTag/orchestrator:environment": "dev"}
 TO_TASKS = {"iam:PassedToService": "ecs-tasks.amazonaws.com"}
 ON_INSTANCE = {"ec2:SourceInstanceARN": INSTANCE}
+LET_GO = {
+    **ON_INSTANCE,
+    "ec2:InstanceID": INSTANCE[-19:],
+    "ec2:Attribute": "BlockDeviceMapping",
+}
 
 SETTINGS = {
     "set.compute.priority_max_vcpus": "16",
@@ -204,6 +211,7 @@ NEEDED: dict[str, list[Request]] = {
         ("ec2:CreateTags", VOLUME, {**MAKE, "ec2:CreateAction": "CreateVolume"}),
         ("ec2:AttachVolume", VOLUME, OWN_VOLUME),
         ("ec2:AttachVolume", INSTANCE, {**ON_INSTANCE, "ec2:InstanceID": INSTANCE[-19:]}),
+        ("ec2:ModifyInstanceAttribute", INSTANCE, LET_GO),
     ],
     "job": [
         ("s3:GetObject", f"{REFERENCES}/genome.fa", {}),
@@ -216,8 +224,11 @@ NEEDED: dict[str, list[Request]] = {
         ("ecr:CreateRepository", f"{ECR}/quay/a/b", {}),
         ("ecr:BatchImportUpstreamImage", f"{ECR}/quay/a/b", {}),
         ("secretsmanager:GetSecretValue", SECRET, {}),
+        ("secretsmanager:GetSecretValue", HUB, {}),
     ],
     "orchestrator": [
+        *((f"secretsmanager:{action}", HUB, {}) for action in KEEP_LOGIN),
+        ("secretsmanager:CreateSecret", HUB.removesuffix("-a1b2c3"), {}),
         ("batch:SubmitJob", f"{BATCH}:job-queue/dev-on-demand", JOB_TAGS),
         ("batch:SubmitJob", f"{BATCH}:job-queue/dev-priority", JOB_TAGS),
         ("batch:RegisterJobDefinition", DEFINITION, OF_DEV),
@@ -281,6 +292,9 @@ ANY_ROLE: list[Request] = [
     ("ec2:TerminateInstances", ANOTHER, {}),
     ("ec2:CreateLaunchTemplateVersion", f"{EC2}:launch-template/lt-1", {}),
     ("ec2:ModifyInstanceAttribute", INSTANCE, ON_INSTANCE),
+    ("ec2:ModifyInstanceAttribute", INSTANCE, {**LET_GO, "ec2:Attribute": "UserData"}),
+    ("ec2:ModifyInstanceAttribute", INSTANCE, {**LET_GO, "ec2:Attribute": "GroupSet"}),
+    ("ec2:ModifyInstanceAttribute", ANOTHER, {**LET_GO, "ec2:InstanceID": ANOTHER[-19:]}),
     (
         "ec2:AuthorizeSecurityGroupIngress",
         f"{EC2}:security-group/sg-1",
@@ -326,6 +340,7 @@ FORBIDDEN: dict[str, list[Request]] = {
             {},
         ),
         ("secretsmanager:GetSecretValue", SECRET, {}),
+        ("secretsmanager:GetSecretValue", HUB, {}),
         ("batch:SubmitJob", f"{BATCH}:job-queue/dev-spot", JOB_TAGS),
         ("batch:DescribeJobs", "*", {}),
         ("s3:GetObject", f"{ASSETS}/another-asset", {}),
@@ -353,9 +368,14 @@ FORBIDDEN: dict[str, list[Request]] = {
         ("batch:SubmitJob", f"{BATCH}:job-queue/dev-spot", JOB_TAGS),
         ("s3:GetObject", f"{ASSETS}/tool", {}),
         ("secretsmanager:GetSecretValue", SECRET, {}),
+        ("secretsmanager:GetSecretValue", HUB, {}),
         ("logs:PutLogEvents", f"{LOGS}/jobs:log-stream:x", {}),
     ],
-    "execution": [("s3:GetObject", f"{REFERENCES}/genome.fa", {})],
+    "execution": [
+        ("s3:GetObject", f"{REFERENCES}/genome.fa", {}),
+        ("secretsmanager:PutSecretValue", HUB, {}),
+        ("secretsmanager:GetSecretValue", HUB.replace("/dev/", "/prod/"), {}),
+    ],
     "orchestrator": [
         ("batch:SubmitJob", f"{BATCH}:job-queue/dev-spot", {}),
         ("batch:SubmitJob", f"{BATCH}:job-queue/prod-spot", JOB_TAGS),
@@ -366,6 +386,10 @@ FORBIDDEN: dict[str, list[Request]] = {
         ("iam:PassRole", OWN_ROLE, {"iam:PassedToService": "ec2.amazonaws.com"}),
         ("sqs:ReceiveMessage", f"arn:aws:sqs:{REGION}:{ACCOUNT}:prod-batch-events", {}),
         ("secretsmanager:GetSecretValue", SECRET, {}),
+        ("secretsmanager:PutSecretValue", SECRET, {}),
+        ("secretsmanager:PutSecretValue", HUB.replace("/dev/", "/prod/"), {}),
+        ("secretsmanager:PutSecretValue", HUB.replace("hub-", "hub-of-others-"), {}),
+        ("secretsmanager:DeleteSecret", HUB, {}),
         ("logs:GetLogEvents", f"{LOGS}-2/jobs:log-stream:x", {}),
         (
             "cloudformation:SignalResource",
@@ -447,6 +471,34 @@ def test_a_worker_reads_the_registries_secret_only_where_hosts_log_in(
     made = _by_duty(_deployed(synthesise(**{"set.registries.host_secret": SECRET})))
     assert is_allowed(made["worker"], "secretsmanager:GetSecretValue", SECRET)
     assert not is_allowed(made["job"], "secretsmanager:GetSecretValue", SECRET)
+
+
+@pytest.mark.parametrize(
+    ("way", "readers", "writes"),
+    [
+        ("pull_through", set(), {"GetSecretValue", "PutSecretValue"}),
+        ("job_secret", {"execution"}, set(KEEP_LOGIN)),
+        ("host_login", {"worker"}, set(KEEP_LOGIN)),
+    ],
+)
+def test_the_login_to_docker_hub_is_read_by_whom_its_way_says_and_kept_by_the_orchestrator(
+    synthesise: Callable[..., Mapping[str, Template]], way: str, readers: set[str], writes: set[str]
+) -> None:
+    made = _by_duty(_deployed(synthesise(**{"set.registries.docker_hub": way})))
+    name = (
+        "ecr-pullthroughcache/dev-hub" if way == "pull_through" else "orchestrator/dev/docker-hub"
+    )
+    secret = f"{SECRET.rpartition(':')[0]}:{name}-a1b2c3"
+    read = {r for r in made if is_allowed(made[r], "secretsmanager:GetSecretValue", secret)}
+    assert read == readers | {"orchestrator"}
+    for action in (*KEEP_LOGIN, "DeleteSecret", "UpdateSecret", "PutResourcePolicy"):
+        allowed = is_allowed(made["orchestrator"], f"secretsmanager:{action}", secret)
+        assert allowed == (action in writes), action
+        if action != "GetSecretValue":
+            for role in ("worker", "job", "execution"):
+                assert not is_allowed(made[role], f"secretsmanager:{action}", secret)
+    pulls = is_allowed(made["execution"], "ecr:CreateRepository", f"{ECR}/dev-hub/library/ubuntu")
+    assert pulls == (way == "pull_through")
 
 
 def test_keys_are_used_by_way_of_s3_only(

@@ -63,6 +63,41 @@ def test_caches_are_there_before_any_job(made: Mapping[str, Template], outdir: P
     assert "dev-registries" in manifest["artifacts"]["dev-compute"]["dependencies"]
 
 
+@pytest.fixture(scope="module")
+def cached(synthesise: Callable[..., Mapping[str, Template]]) -> Mapping[str, Template]:
+    return synthesise(**{"set.registries.docker_hub": "pull_through"})
+
+
+def test_docker_hub_has_a_cache_whose_secret_the_orchestrator_fills(
+    cached: Mapping[str, Template],
+) -> None:
+    template = cached["registries"]
+    ((secret_id, secret),) = template.find_resources("AWS::SecretsManager::Secret").items()
+    assert secret["Properties"]["Name"] == "ecr-pullthroughcache/dev-hub"
+    assert "SecretString" not in secret["Properties"]
+    generated = secret["Properties"]["GenerateSecretString"]
+    assert json.loads(generated["SecretStringTemplate"]) == {"username": "nobody"}
+    assert generated["GenerateStringKey"] == "accessToken"
+    (rule,) = template.find_resources("AWS::ECR::PullThroughCacheRule").values()
+    assert rule["Properties"] == {
+        "EcrRepositoryPrefix": "dev-hub",
+        "UpstreamRegistry": "docker-hub",
+        "UpstreamRegistryUrl": "registry-1.docker.io",
+        "CredentialArn": {"Ref": secret_id},
+    }
+
+
+def test_a_secret_of_somebodys_own_comes_before_the_orchestrators(
+    made: Mapping[str, Template], synthesise: Callable[..., Mapping[str, Template]]
+) -> None:
+    """Docker Hub is in `made` by a rule with its own secret: a second rule would be refused."""
+    both = synthesise(
+        **{"set.registries.pull_through": THREE, "set.registries.docker_hub": "pull_through"}
+    )
+    assert both["registries"].to_json() == made["registries"].to_json()
+    assert not made["registries"].find_resources("AWS::SecretsManager::Secret")
+
+
 def test_without_caches_there_is_no_stack(templates: Mapping[str, Template]) -> None:
     assert "registries" not in templates
 

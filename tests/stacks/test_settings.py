@@ -228,6 +228,7 @@ BAD = [
     ("[worker]\nscratch_path = '/a:b'", "must be an absolute path"),
     ("[worker]\nscratch_path = '/a$(reboot)'", "must be an absolute path"),
     ("[worker]\ndata_volume_mib_per_second = 1000", "at most 750 with 3000 IOPS"),
+    ("[worker]\ndata_volume_max_gib = 100", "100 is less than the 200 GiB to begin with"),
     ("[worker]\ndata_volume_gib = 20\ndata_volume_iops = 16000", "at most 10000 for 20 GiB"),
     ("[host]\ninstance_type = 'mainframe'", "must be an instance type"),
     ("[registries.job_secrets]\n'https://x.org' = '" + SECRET + ":a-b1'", "host of a registry"),
@@ -252,6 +253,20 @@ BAD = [
         "[[registries.pull_through]]\nregistry = 'quay.io'\nprefix = 'q1'\n"
         "[[registries.pull_through]]\nregistry = 'quay.io'\nprefix = 'q2'",
         "'quay.io' is there twice",
+    ),
+    ("[registries]\ndocker_hub = 'somehow'", "docker_hub"),
+    (
+        "[registries]\ndocker_hub = 'host_login'\nhost_secret = '" + SECRET + ":a-b1c2d3'",
+        "hosts log in with one secret, and these are two",
+    ),
+    (
+        "[network]\negress = 'endpoints'\n[registries]\ndocker_hub = 'host_login'",
+        "endpoints reach ECR and no other registry",
+    ),
+    (
+        "[[registries.pull_through]]\nregistry = 'quay.io'\nprefix = 'dev-hub'\n"
+        "[registries]\ndocker_hub = 'pull_through'",
+        "is the prefix of Docker Hub's cache",
     ),
     ("[monitoring]\nemails = ['nobody']", "must be an e-mail address"),
     ("[monitoring]\nmonthly_budget_usd = 5", "a budget needs somebody to tell"),

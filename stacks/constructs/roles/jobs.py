@@ -51,24 +51,28 @@ def make_execution(
     role = _for_tasks(scope, id, "Jobs: images and logs")
     statements.write_logs(role, "WriteLogs", scope, naming.job_log_group(environment))
     statements.pull_images(role)
-    if registries.pull_through:
+    prefixes = [rule.prefix for rule in registries.pull_through]
+    secrets = set(registries.job_secrets.values())
+    way = registries.docker_hub_way
+    if way == "pull_through":
+        prefixes.append(naming.docker_hub_prefix(environment))
+    elif way == "job_secret":
+        secrets.add(statements.docker_hub_login(role, environment, way))
+    if prefixes:
         # The first pull of an image makes its repository; ECR User Guide, "Required IAM
         # permissions" of pull through cache rules.
         statements.allow(
             role,
             "PullThroughCache",
             ["ecr:BatchImportUpstreamImage", "ecr:CreateRepository"],
-            [
-                statements.arn(role, "ecr", f"repository/{rule.prefix}/*")
-                for rule in registries.pull_through
-            ],
+            [statements.arn(role, "ecr", f"repository/{prefix}/*") for prefix in prefixes],
         )
-    if registries.job_secrets:
+    if secrets:
         statements.allow(
             role,
             "ReadRegistrySecrets",
             ["secretsmanager:GetSecretValue"],
-            sorted(set(registries.job_secrets.values())),
+            sorted(secrets),
         )
         statements.use_keys(role, keys, "secretsmanager")
     return role

@@ -64,8 +64,28 @@ def make(
         ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ReceiveMessage"],
         [statements.arn(role, "sqs", naming.event_queue(environment))],
     )
+    _keep_login(role, settings, keys)
     statements.reach_by_session_manager(role)
     return role
+
+
+def _keep_login(role: iam.Role, settings: Settings, keys: Sequence[str]) -> None:
+    """The login to Docker Hub, in the one secret that is for it."""
+    way = settings.registries.docker_hub_way
+    if way is None:
+        return
+    actions = ["secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"]
+    if way != "pull_through":  # that secret is there, with its rule
+        actions += [
+            "secretsmanager:CreateSecret",
+            "secretsmanager:RestoreSecret",
+            "secretsmanager:TagResource",
+        ]
+    secret = statements.docker_hub_login(role, settings.environment, way)
+    # Before it is made it has no end.
+    secrets = [secret] if way == "pull_through" else [secret.removesuffix("-??????"), secret]
+    statements.allow(role, "KeepLoginToDockerHub", sorted(actions), secrets)
+    statements.use_keys(role, keys, "secretsmanager")
 
 
 def _run_jobs(role: iam.Role, settings: Settings) -> None:

@@ -10,6 +10,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from stacks import naming
 from stacks.settings.schema import Storage
 
 Conditions = Mapping[str, Mapping[str, Any]]
@@ -52,6 +53,13 @@ def arn(scope: Construct, service: str, resource: str) -> str:
     """An ARN of the stack's partition, region and account."""
     stack = Stack.of(scope)
     return f"arn:{stack.partition}:{service}:{stack.region}:{stack.account}:{resource}"
+
+
+def docker_hub_login(scope: Construct, environment: str, way: naming.DockerHubWay) -> str:
+    """The ARN of the secret with the login to Docker Hub: its end is chosen when it is made."""
+    return arn(
+        scope, "secretsmanager", f"secret:{naming.docker_hub_secret(environment, way)}-??????"
+    )
 
 
 def log_group(scope: Construct, name: str) -> list[str]:

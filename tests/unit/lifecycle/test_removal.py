@@ -111,6 +111,25 @@ def test_data_that_is_to_be_kept_is_not_touched(bucket: str) -> None:
     assert found["KeyCount"] == 24
 
 
+@pytest.mark.parametrize("retention", ["destroy", "keep"])
+def test_the_login_that_the_orchestrator_kept_goes_too(bucket: str, retention: str) -> None:
+    class Stacks(FakeCdk):
+        def destroy(self) -> None:
+            self.tries += 1
+
+    secrets = client("secretsmanager")
+    for environment in ("dev", "prod"):
+        secrets.create_secret(Name=f"orchestrator/{environment}/docker-hub", SecretString="{}")
+    said = destroy(Stacks(bucket), retention)
+    assert any("orchestrator/dev/docker-hub is deleted" in line for line in said)
+    left = {secret["Name"] for secret in secrets.list_secrets()["SecretList"]}
+    assert left == {"orchestrator/prod/docker-hub"}
+    if retention == "keep":  # whoever deploys it again soon finds it
+        secrets.restore_secret(SecretId="orchestrator/dev/docker-hub")
+    else:
+        assert not any("docker-hub" in line for line in destroy(Stacks(bucket), retention))
+
+
 def test_an_environment_that_is_gone_is_gone(bucket: str) -> None:
     class Nothing(FakeCdk):
         def destroy(self) -> None:
