@@ -71,7 +71,7 @@ def find(
             level = _below(store, level)
         wanted = [found for found in level if part.of(found.call)]
         if not wanted:
-            raise _nothing(root, text, ".".join(p.name for p in parts), level, planned())
+            raise _nothing(root, text, parts, level, planned())
         level = wanted
     if all(found.call.sub_workflow_id for found in level):
         raise errors.Invalid(
@@ -82,14 +82,24 @@ def find(
 
 
 def _nothing(
-    root: WorkflowRecord, text: str, dotted: str, level: Sequence[Found], planned: Collection[str]
+    root: WorkflowRecord,
+    text: str,
+    parts: Sequence[_Part],
+    level: Sequence[Found],
+    planned: Collection[str],
 ) -> errors.OrchestratorError:
+    dotted = ".".join(part.name for part in parts)
     if dotted in planned and not states.is_terminal(root.state):
         return errors.TryLater(
             f"{text} of workflow {root.id} has not come up yet: what it needs is not there",
             hint=f"orchestrator status {root.id} tells how far it is",
         )
-    return errors.NotFound(f"workflow {root.id} has no call {text}", hint=_known(level))
+    others = [found for found in level if any(found.call.name == part.name for part in parts)]
+    hint = _known(level)
+    if others:
+        labels = [found.label for found in others[:10]] + ["..."] * (len(others) > 10)
+        hint = f"there are: {', '.join(labels)}"
+    return errors.NotFound(f"workflow {root.id} has no call {text}", hint=hint)
 
 
 def attempts(

@@ -67,7 +67,7 @@ def logs(
 
         sources = Sources(made.store, made.backends, made.filesystems, root.id)
         if follow:
-            show = _JsonLines() if as_json else _Lines()
+            show = _JsonLines() if as_json else _Lines(labelled=":" not in call)
             Follower(made.store, root.id, sources, find, show, attempt).run()
             return
         found = find()
@@ -213,19 +213,19 @@ def _about(one: calls.Found, record: AttemptRecord) -> dict[str, Any]:
 
 
 class _Lines:
-    """Followed lines as they are; with their call before them when there are several."""
+    """Followed lines as they are, or with the shard that each is of before it."""
 
-    def __init__(self) -> None:
-        self._labels: set[str] = set()
+    def __init__(self, *, labelled: bool) -> None:
+        self._labelled = labelled
 
     def began(self, found: calls.Found, record: AttemptRecord) -> None:
         """Say whose lines come."""
-        self._labels.add(found.label)
         typer.echo(f"== {found.label} attempt {record.attempt}", err=True)
 
     def line(self, found: calls.Found, record: AttemptRecord, stream: str, text: str) -> None:
         """Print it at once."""
-        prefix = f"{found.label} | " if len(self._labels) > 1 else ""
+        sharded = found.label != found.call.name
+        prefix = f"{found.label} | " if self._labelled and sharded else ""
         print(prefix + text, flush=True)
 
     def ended(self, found: calls.Found, record: AttemptRecord) -> None:

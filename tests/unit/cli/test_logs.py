@@ -217,9 +217,15 @@ def test_a_call_that_is_not_in_the_source_and_one_that_has_not_come_up_are_told_
     unknown = logs("aligns").exception
     assert isinstance(unknown, errors.NotFound)
     assert "align" in unknown.hint
+    shard = logs("align:7").exception
+    assert isinstance(shard, errors.TryLater)  # it may come
     assert isinstance(logs("later").exception, errors.TryLater)
     world.write(replace(world.root, state=WorkflowState.FAILED))
     assert isinstance(logs("later").exception, errors.NotFound)
+    world.call("many", 4)
+    shard = logs("many:7").exception
+    assert isinstance(shard, errors.NotFound)
+    assert "many[4]" in shard.hint
 
 
 def test_a_call_without_an_attempt_and_a_job_without_a_line_say_where_they_stand(
@@ -489,6 +495,14 @@ def test_followed_json_is_an_object_a_line(world: World) -> None:
     text = logs("align", "-f")
     assert text.stdout == "a\nb\n"
     assert "OUT_OF_MEMORY: too much" in text.stderr
+
+
+def test_followed_lines_of_a_scatter_say_whose_they_are(world: World) -> None:
+    for shard in (0, 1):
+        call = world.call("many", shard, state=CallState.DONE)
+        world.keeps(world.attempt(call, state=AttemptState.SUCCEEDED), b"a\n", None)
+    assert logs("many", "-f").stdout == "many[0] | a\nmany[1] | a\n"
+    assert logs("many:1", "-f").stdout == "a\n"
 
 
 def test_streams_cannot_be_told_apart_while_they_are_followed(world: World) -> None:

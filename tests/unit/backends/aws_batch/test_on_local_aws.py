@@ -67,6 +67,35 @@ def test_a_job_runs_and_its_manifest_streams_and_outputs_lie_in_cromwells_layout
     assert detail["tags"]["label"] == "value"
 
 
+def test_the_log_of_an_arrays_child_is_read_on_while_it_runs_from_its_own_group(
+    cloud: Cloud, backend: AwsBatchBackend, tmp_path: Path
+) -> None:
+    cloud.client("logs").create_log_group(logGroupName="/of-this-task")
+    command = f"echo begun; until [ -e {tmp_path}/go ]; do sleep 0.1; done; echo over"
+    job = submission(
+        backend,
+        "true",
+        command,
+        shape=Shape(image="busybox", cpu=0.25, memory_mib=64, log_group="/of-this-task"),
+    )
+    handle = replace(job.handle, job_id=backend.submit(job))
+    log, lines = backend_on(cloud).logs(handle, 1), list[str]()
+    deadline = time.monotonic() + 60
+    while not lines:
+        assert time.monotonic() < deadline
+        lines += log
+        time.sleep(0.1)
+    assert lines == ["begun"]
+    (tmp_path / "go").touch()
+    collect(backend, 2)
+    while len(lines) < 2:
+        assert time.monotonic() < deadline
+        lines += log
+        time.sleep(0.1)
+    assert lines == ["begun", "over"]
+    assert list(log) == []
+
+
 def test_bundles_are_gone_when_every_job_has_ended(cloud: Cloud, backend: AwsBatchBackend) -> None:
     job = submission(backend, "true", "false")
     prefix = f"s3://root-bucket/scratch/submissions/{job.handle.id}/"
