@@ -31,6 +31,7 @@ from orchestrator.backends.aws_batch.pace import Pace
 from orchestrator.backends.aws_batch.poller import Poller
 from orchestrator.backends.aws_batch.registries import Registries
 from orchestrator.backends.aws_batch.settings import Settings
+from orchestrator.backends.aws_batch.small_objects import SmallObjects
 from orchestrator.backends.base import Change, Explanation
 from orchestrator.deployment import Deployment, Queue
 from orchestrator.model.attempt import AttemptRef, below
@@ -87,7 +88,7 @@ class AwsBatchBackend:
         self._definitions = JobDefinitions(clients.batch, deployment, self._registries)
         self._poller = Poller(
             clients.batch,
-            Manifests(clients.s3, self.work_dir),
+            Manifests(SmallObjects(clients), self.work_dir),
             self._settings,
             self._pool,
             inputs_of=self._inputs_from_bundle,

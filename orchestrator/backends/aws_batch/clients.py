@@ -11,6 +11,7 @@ import boto3
 from botocore.config import Config
 
 if TYPE_CHECKING:
+    from botocore.credentials import ReadOnlyCredentials
     from types_boto3_batch import BatchClient
     from types_boto3_logs import CloudWatchLogsClient
     from types_boto3_s3 import S3Client
@@ -64,6 +65,17 @@ class Clients:
             ),
         )
         return client
+
+    def credentials(self) -> ReadOnlyCredentials | None:
+        """What requests to S3 are signed with, renewed where that is due. None: there are none."""
+        found = self._credentials
+        frozen: ReadOnlyCredentials | None = found and found.get_frozen_credentials()
+        return frozen
+
+    @cached_property
+    def _credentials(self) -> Any:
+        with self._lock:
+            return self._session.get_credentials()
 
     @cached_property
     def logs(self) -> CloudWatchLogsClient:
