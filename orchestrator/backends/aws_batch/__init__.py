@@ -5,6 +5,7 @@ not why a job exists. Used through the port `backends.base`; made by `assembly`.
 
     backend         the port: submit, find, revoke, cancel, logs, fits
     poller          changes: few calls for many jobs
+    event_queue     hints that a job has ended, from SQS
     manifests       a finished job's manifest, or the failure in its place
     settler         a finished job, until its manifest is fetched
     reports         what Batch's answers say of one job

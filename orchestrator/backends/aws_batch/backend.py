@@ -25,6 +25,7 @@ from orchestrator.backends.aws_batch import (
     stage,
 )
 from orchestrator.backends.aws_batch.bundles import Bundles, split
+from orchestrator.backends.aws_batch.event_queue import EventQueue
 from orchestrator.backends.aws_batch.job_definitions import JobDefinitions
 from orchestrator.backends.aws_batch.manifests import Manifests
 from orchestrator.backends.aws_batch.pace import Pace
@@ -96,6 +97,17 @@ class AwsBatchBackend:
         )
         self._pace = Pace(self._settings.submissions_per_second, sleep=sleep)
         self._lock = threading.Lock()
+        self._events = (
+            EventQueue(
+                lambda: clients.sqs,
+                deployment.event_queue_url,
+                self._settings,
+                hint=self._poller.hint,
+                busy=self._poller.busy,
+            )
+            if deployment.event_queue_url
+            else None
+        )
         self._wrapper = wrapper.wrapper_script()
         self._wrapper_sha256 = hashlib.sha256(self._wrapper).hexdigest()
         self._wrapper_put_at = float("-inf")
@@ -320,6 +332,8 @@ class AwsBatchBackend:
         """See `poller`."""
         return self._poller.changes(wait_seconds)
 
+        if self._events is not None:
+            self._events.start()
     def cancel(self, jobs: Iterable[tuple[SubmissionHandle, Sequence[int]]]) -> None:
         """TerminateJob, never CancelJob: that is a silent success on a running job."""
         targets: list[str] = []
@@ -365,6 +379,8 @@ class AwsBatchBackend:
         """Running jobs go on; the next process finds them."""
         self._poller.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._events is not None:
+            self._events.close()
 
     # --- the poller's questions
 

@@ -88,6 +88,11 @@ class Clients:
         """Secrets Manager."""
         session = self._secrets_session
         client: SecretsManagerClient = self._client("secretsmanager", session=session)
+    @cached_property
+    def sqs(self) -> Any:
+        """Amazon SQS: Batch's events."""
+        return self._client("sqs")
+
         return client
 
     def _client(

@@ -40,13 +40,24 @@ class Manifests:
         return found if found.belongs_to(submission_id, attempt.token) else None
 
 
+def says_all(manifest: Manifest) -> bool:
+    """Whether Batch has nothing to add to it."""
+    return not (_was_stopped(manifest) or _was_killed(manifest))
+
+
+def _was_stopped(manifest: Manifest) -> bool:
+    return manifest.failure is not None and manifest.failure.code is FailureCode.ABORTED
+
+
+def _was_killed(manifest: Manifest) -> bool:
+    return manifest.failure is None and manifest.return_code == 137
+
+
 def judged(manifest: Manifest, ended: reasons.Ended) -> Manifest:
     """The manifest, with Batch's reason where the wrapper only knows that it was told to stop."""
-    stopped = manifest.failure is not None and manifest.failure.code is FailureCode.ABORTED
-    killed = manifest.failure is None and manifest.return_code == 137
-    if not (stopped or killed):
+    if says_all(manifest):
         return manifest
-    if killed:
+    if _was_killed(manifest):
         # The command was killed inside a container that lived on: only memory does that.
         known = reasons.why_stopped(ended)
         if known is None or known.code is not FailureCode.OUT_OF_MEMORY:

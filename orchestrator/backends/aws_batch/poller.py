@@ -7,6 +7,9 @@ waits in `_ready` for `changes`. A call that fails is repeated later; nothing is
 before it is.
 
     watch ──> _watched ──(DescribeJobs, ListJobs)──> settler ──(pool: S3)──> _ready ──> changes
+
+A hint that a job has ended goes to the settler too: if its manifest says the same, Batch need not
+be asked at all. If not, Batch is asked for this job soon, and what it says counts.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
@@ -34,7 +38,26 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 _DESCRIBED = 100  # DescribeJobs takes no more ids
+_REMEMBERED = 200_000  # ids of what is over
 _LISTED = 1000  # ListJobs: the largest page with a status, without filters
+
+
+class Heard(Enum):
+    """Whose job a hint is about."""
+
+    HERE = "here"  # watched, or watched until it ended
+    ELSEWHERE = "elsewhere"  # another engine's, or not watched yet
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Somebody says that this job has ended. Nobody vouches for it."""
+
+    job_id: str
+    ended: Ended
+    log_stream: str | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -55,6 +78,7 @@ class _Watched:
     parent_ended: Ended | None = None
     listed_at: float = 0.0
     missing_since: float | None = None
+    doubtful: set[int] = field(default_factory=set)  # children heard of, to be described
 
     @property
     def size(self) -> int:
@@ -64,9 +88,18 @@ class _Watched:
     def finished_part(self) -> float:
         return sum(self.reported.get(status, 0) for status in reports.OVER) / self.size
 
+    def count(self, ended: Ended, more: int) -> None:
+        """So many more are seen finished: the parent's summary then tells whether to list."""
+        if not ended.vanished:
+            status = "SUCCEEDED" if ended.succeeded else "FAILED"
+            self.finished[status] = self.finished.get(status, 0) + more
+
     def ids(self) -> list[str]:
-        if self.listed or self.size == 1:
+        if self.size == 1:
             return [self.job_id]
+        if self.listed:
+            doubtful = sorted(self.doubtful & self.open)
+            return [self.job_id, *(f"{self.job_id}:{index}" for index in doubtful)]
         return [f"{self.job_id}:{index}" for index in sorted(self.open)]
 
 
@@ -93,9 +126,14 @@ class Poller:
         self._clock = clock
         self._changed = condition or threading.Condition()
         self._watched: dict[str, _Watched] = {}
-        self._done: set[str] = set()
+        self._by_job: dict[str, _Watched] = {}
+        self._done: dict[str, None] = {}  # submissions and their jobs, the latest
+        self._hints: list[tuple[_Watched, int, Hint]] = []
+        self._given_back: list[Finished] = []
         self._ready: list[Change] = []
-        self._settler = Settler(manifests, settings, pool, clock, self._changed, self._hand_on)
+        self._settler = Settler(
+            manifests, settings, pool, clock, self._changed, self._hand_on, self._take_back
+        )
         self._sweep_at = 0.0
         self._failures = 0
         self._closed = False
@@ -110,7 +148,7 @@ class Poller:
             if handle.id in self._watched or handle.id in self._done:
                 return
             listed = size > self._settings.described_children
-            self._watched[handle.id] = _Watched(
+            self._watched[handle.id] = self._by_job[job_id] = _Watched(
                 handle=handle,
                 job_id=job_id,
                 listed=listed,
@@ -127,6 +165,27 @@ class Poller:
         with self._changed:
             watched = self._watched.get(submission_id)
             return watched.job_id if watched else None
+
+    def hint(self, hint: Hint) -> Heard:
+        """This job may have ended. Harmless where it has not."""
+        parent, _, child = hint.job_id.partition(":")
+        with self._changed:
+            watched = self._by_job.get(parent)
+            if watched is None:
+                return Heard.HERE if parent in self._done else Heard.ELSEWHERE
+            if child or watched.size == 1:  # else the parent of an array: its children tell more
+                index = int(child) if child.isdecimal() else 0
+                if index in watched.open:
+                    self._hints.append((watched, index, hint))
+                    self._changed.notify_all()
+            return Heard.HERE
+
+    def busy(self, wait_seconds: float) -> bool:
+        """Whether anything is watched; waits at most so long for something."""
+        with self._changed:
+            if not self._watched and not self._closed:
+                self._changed.wait(wait_seconds)
+            return bool(self._watched) and not self._closed
 
     def hurry(self, submission_id: str) -> None:
         """Something was done to this submission: look soon."""
@@ -148,11 +207,14 @@ class Poller:
         """What moved; waits at most so long. Never raises for what may pass."""
         deadline = self._clock() + wait_seconds
         while True:
+            self._take_hints()
             self._settler.start_due()
             with self._changed:
                 if self._ready or self._closed:
                     ready, self._ready = self._ready, []
                     return ready
+                if self._hints or self._given_back:
+                    continue
                 now = self._clock()
                 wake = self._wake_at()
                 if now < wake or now < self._sweep_at:
@@ -167,6 +229,40 @@ class Poller:
                 with self._changed:
                     ready, self._ready = self._ready, []
                     return ready
+
+    def _take_hints(self) -> None:
+        """What was heard goes to the settler; what that could not confirm is asked of Batch."""
+        with self._changed:
+            hints, self._hints = self._hints, []
+            given_back, self._given_back = self._given_back, []
+        for watched, index, hint in hints:
+            if index in watched.doubtful:
+                continue  # its manifest was looked for, and Batch will tell
+            self._finished(
+                watched,
+                index,
+                hint.job_id,
+                hint.ended,
+                hint.log_stream,
+                hint.started_at,
+                hint.ended_at,
+                heard=True,
+            )
+        soon = self._clock() + self._settings.gather_hints_seconds
+        for item in given_back:
+            watched = self._watched[item.handle.id]
+            with self._changed:
+                watched.unsettled.discard(item.index)
+                watched.open.add(item.index)
+                watched.next_at = min(watched.next_at, soon)
+            watched.doubtful.add(item.index)
+            watched.count(item.ended, -1)
+
+    def _take_back(self, item: Finished) -> None:
+        """Called on the pool: the manifest does not say that it has ended."""
+        with self._changed:
+            self._given_back.append(item)
+            self._changed.notify_all()
 
     def _wake_at(self) -> float:
         return min((w.next_at for w in self._watched.values() if w.open), default=float("inf"))
@@ -229,7 +325,7 @@ class Poller:
             job = answered.get(job_id)
             if job is None:
                 self._missing(watched, job_id, now)
-            elif watched.listed:
+            elif watched.listed and job_id == watched.job_id:
                 watched.missing_since = None
                 watched.reported = dict(job.get("arrayProperties", {}).get("statusSummary", {}))
                 watched.parent_ended = reports.ended(job) if job["status"] in reports.OVER else None
@@ -243,9 +339,9 @@ class Poller:
         if now - watched.missing_since < self._settings.vanished_after_seconds:
             return
         gone = Ended(succeeded=False, vanished=True)
-        for index in [*watched.open] if watched.listed else [reports.index(job_id)]:
+        for index in [*watched.open] if job_id == watched.job_id else [reports.index(job_id)]:
             child = f"{watched.job_id}:{index}" if watched.size > 1 else job_id
-            self._finished(watched, index, child, gone, {})
+            self._finished(watched, index, child, gone)
 
     def _seen(self, watched: _Watched, job: Mapping[str, Any]) -> None:
         """One job as DescribeJobs or ListJobs shows it."""
@@ -253,9 +349,18 @@ class Poller:
         if index not in watched.open:
             return
         if status in reports.OVER:
-            watched.finished[status] = watched.finished.get(status, 0) + 1
-            self._finished(watched, index, job["jobId"], reports.ended(job), job)
-        elif status == "RUNNING" and index not in watched.running:
+            self._finished(
+                watched,
+                index,
+                job["jobId"],
+                reports.ended(job),
+                reports.log_stream(job),
+                reports.seconds(job.get("startedAt")),
+                reports.seconds(job.get("stoppedAt")),
+            )
+            return
+        watched.doubtful.discard(index)  # what was heard was wrong: the next may be right
+        if status == "RUNNING" and index not in watched.running:
             watched.running.add(index)
             change = Change(
                 watched.handle.id,
@@ -319,15 +424,26 @@ class Poller:
             known = {reports.index(job["jobId"]) for job in answer["jobs"]}
             for index in set(indices) - known:
                 ended = watched.parent_ended or Ended(succeeded=False, vanished=True)
-                job_id = f"{watched.job_id}:{index}"
-                self._finished(watched, index, job_id, ended, {})
+                self._finished(watched, index, f"{watched.job_id}:{index}", ended)
         return calls
 
     # --- finished jobs
 
     def _finished(
-        self, watched: _Watched, index: int, job_id: str, ended: Ended, job: Mapping[str, Any]
+        self,
+        watched: _Watched,
+        index: int,
+        job_id: str,
+        ended: Ended,
+        log_stream: str | None = None,
+        started_at: float | None = None,
+        ended_at: float | None = None,
+        *,
+        heard: bool = False,
     ) -> None:
+        if index not in watched.open:
+            return
+        watched.count(ended, 1)
         with self._changed:
             watched.open.discard(index)
             watched.unsettled.add(index)
@@ -338,9 +454,10 @@ class Poller:
                     job_id=job_id,
                     ended=ended,
                     inputs=watched.inputs,
-                    log_stream=reports.log_stream(job),
-                    started_at=reports.seconds(job.get("startedAt")),
-                    ended_at=reports.seconds(job.get("stoppedAt")),
+                    log_stream=log_stream,
+                    started_at=started_at,
+                    ended_at=ended_at,
+                    heard=heard,
                 )
             )
 
@@ -353,7 +470,10 @@ class Poller:
             over = not watched.open and not watched.unsettled
             if over:
                 del self._watched[change.submission_id]
-                self._done.add(change.submission_id)
+                del self._by_job[watched.job_id]
+                self._done |= {change.submission_id: None, watched.job_id: None}
+                while len(self._done) > _REMEMBERED:
+                    del self._done[next(iter(self._done))]
             self._changed.notify_all()
         if over:
             self._settled(watched.handle)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from orchestrator import errors
-from orchestrator.backends.aws_batch.manifests import Manifests, judged
+from orchestrator.backends.aws_batch.manifests import Manifests, judged, says_all
 from orchestrator.backends.aws_batch.reasons import Ended, classify
 from orchestrator.backends.aws_batch.settings import LONGEST_BACKOFF_SECONDS, Settings
 from orchestrator.backends.base import Change, JobState
@@ -38,6 +38,7 @@ class Finished:
     due: float = 0.0
     tries: int = 0
     looked: bool = False  # there was no manifest at the first look
+    heard: bool = False  # only by an event, not of Batch itself: its manifest has to say so too
 
 
 class Settler:
@@ -51,14 +52,17 @@ class Settler:
         clock: Callable[[], float],
         changed: threading.Condition,
         hand_on: Callable[[Change], None],
+        give_back: Callable[[Finished], None],
     ) -> None:
-        """`changed` guards what is shared with the poller; `hand_on` is called without it."""
+        """`changed` guards what is shared with the poller; the others are called without it.
+        `give_back` gets what was heard of only, and has no manifest that says all."""
         self._manifests = manifests
         self._settings = settings
         self._pool = pool
         self._clock = clock
         self._changed = changed
         self._hand_on = hand_on
+        self._give_back = give_back
         self._waiting: list[Finished] = []
 
     def add(self, item: Finished) -> None:
@@ -89,6 +93,9 @@ class Settler:
                 handle.id, handle.attempts[item.index], lambda: item.inputs(item.index)
             )
         except errors.OrchestratorError as error:
+            if item.heard:
+                self._give_back(item)
+                return
             item.tries += 1
             pause = min(LONGEST_BACKOFF_SECONDS, 2.0 ** (item.tries - 1))
             _log.warning("a manifest cannot be read; trying again", reason=str(error))
@@ -97,6 +104,9 @@ class Settler:
         except Exception:
             _log.exception("settling a job broke; trying again", job_id=item.job_id)
             self._again(item, LONGEST_BACKOFF_SECONDS)
+            return
+        if item.heard and not (isinstance(found, Manifest) and says_all(found)):
+            self._give_back(item)
             return
         if found is None and not item.looked:
             item.looked = True

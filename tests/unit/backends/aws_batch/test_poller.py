@@ -13,7 +13,8 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from orchestrator import errors
-from orchestrator.backends.aws_batch.poller import Poller
+from orchestrator.backends.aws_batch.poller import Heard, Hint, Poller
+from orchestrator.backends.aws_batch.reasons import Ended
 from orchestrator.backends.aws_batch.settings import Settings
 from orchestrator.backends.base import Change, JobState
 from orchestrator.model.attempt import AttemptRef
@@ -468,6 +469,97 @@ def test_watching_again_reports_nothing_twice() -> None:
     assert len(world.finished(10)) == 1
     world.poller.watch(handle, "a")
     assert not world.finished(10)
+
+
+def heard(job_id: str, *, succeeded: bool = True) -> Hint:
+    return Hint(job_id, Ended(succeeded), "job/x/1", 5.0, 6.0)
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_what_is_heard_and_has_a_manifest_is_over_at_once_and_costs_no_call(size: int) -> None:
+    world = World()
+    now = world.clock.now
+    job = Job(now, now + 3000)
+    world.watch([job] * size if size > 1 else job)
+    world.run(40)
+    world.batch.calls.clear()
+    name = "a:0" if size > 1 else "a"
+    assert world.poller.hint(heard(name)) is Heard.HERE
+    assert world.poller.hint(heard(name)) is Heard.HERE  # it comes twice
+    [change] = [c for c in world.poller.changes(0.1) if c.state is JobState.FINISHED]
+    assert (change.index, change.job_id, change.log_stream) == (0, name, "job/x/1")
+    assert (change.started_at, change.ended_at) == (5.0, 6.0)
+    assert not world.batch.calls
+    assert not [c for _, c in world.finished(30) if c.index == 0]
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_what_is_heard_and_has_no_manifest_is_asked_of_batch(size: int) -> None:
+    world = World()
+    now = world.clock.now
+    end = Job(now, now + 40, fails=True, reason="Host EC2 (instance i-1) terminated.")
+    world.watch([end] + [Job(now, now + 9000)] * (size - 1) if size > 1 else end)
+    world.run(39)
+    world.clock.now = heard_at = now + 41
+    world.manifests.answers = [None, None, None]
+    assert world.poller.hint(heard("a:0" if size > 1 else "a", succeeded=False)) is Heard.HERE
+    [(at, change)] = world.finished(15)
+    assert change.failure is not None
+    assert change.failure.code is FailureCode.SPOT_LOSS
+    assert at - heard_at < 5
+
+
+def test_a_lie_ends_nothing_and_the_truth_after_it_does() -> None:
+    world = World()
+    now = world.clock.now
+    world.watch([Job(now, now + 5000)] * 30)
+    world.run(30)
+    world.manifests.answers = [None]
+    assert world.poller.hint(heard("a:7")) is Heard.HERE
+    assert not world.finished(20)
+    world.poller.hint(heard("a:7"))
+    [(_, change)] = world.finished(2)
+    assert change.index == 7
+    assert len(world.finished(5200)) == 29
+
+
+def test_batch_is_asked_why_the_wrapper_was_stopped_also_where_an_event_says_it() -> None:
+    world = World()
+    now = world.clock.now
+    handle = world.watch(
+        Job(now, now + 40, fails=True, reason="Host EC2 (instance i-1) terminated.")
+    )
+    world.run(39.5)
+    world.clock.now += 1
+    stopped = manifest("a", handle.attempts[0], failure=Failure(FailureCode.ABORTED, "SIGTERM"))
+    world.manifests.answers = [stopped, stopped]
+    world.poller.hint(Hint("a", Ended(False, "anything that somebody wrote")))
+    [(_, change)] = world.finished(10)
+    assert change.failure is not None
+    assert change.failure.code is FailureCode.SPOT_LOSS
+
+
+def test_storage_that_fails_when_something_is_heard_fails_nothing() -> None:
+    world = World()
+    now = world.clock.now
+    world.watch(Job(now, now + 10))
+    world.run(11)
+    world.manifests.answers = [errors.TryLater("S3 is away")]
+    world.poller.hint(heard("a"))
+    assert len(world.finished(20)) <= 1
+
+
+def test_hints_about_others_and_about_what_is_over() -> None:
+    world = World()
+    assert world.poller.hint(heard("unknown:1")) is Heard.ELSEWHERE
+    assert not world.poller.busy(0.0)
+    world.watch([Job(0, 0)] * 3)
+    assert world.poller.busy(0.0)
+    for job_id in ("a", "a:99", "a:", "a:x", "a:-1"):
+        assert world.poller.hint(heard(job_id)) is Heard.HERE
+    assert sorted(c.index for _, c in world.finished(10)) == [0, 1, 2]
+    assert world.poller.hint(heard("a:1")) is Heard.HERE
+    assert not world.poller.changes(0.5)
 
 
 def test_waiting_ends_in_time_where_there_is_nothing() -> None:
