@@ -80,7 +80,7 @@ def test_requests_share_connections(cloud: Cloud, objects: SmallObjects) -> None
     cloud.put("s3://root-bucket/a", b"content")
     for uri in ["s3://root-bucket/a", "s3://root-bucket/none"] * 5:
         objects.get(uri, LIMIT)
-    pools = objects._http._manager.pools
+    pools = objects._http._manager.pools  # type: ignore[attr-defined]
     assert sum(pools[key].num_connections for key in list(pools.keys())) == 1
 
 
