@@ -26,6 +26,7 @@ from orchestrator.backends.aws_batch import (
 )
 from orchestrator.backends.aws_batch.bundles import Bundles, split
 from orchestrator.backends.aws_batch.event_queue import EventQueue
+from orchestrator.backends.aws_batch.definitions_cleaning import Cleaning, Verdict
 from orchestrator.backends.aws_batch.job_definitions import JobDefinitions
 from orchestrator.backends.aws_batch.manifests import Manifests
 from orchestrator.backends.aws_batch.pace import Pace
@@ -86,7 +87,9 @@ class AwsBatchBackend:
             login=self._settings.docker_hub,
             secrets=lambda: clients.secrets,
         )
-        self._definitions = JobDefinitions(clients.batch, deployment, self._registries)
+        self._definitions = JobDefinitions(
+            clients.batch, deployment, self._registries, registering=clients.submitting
+        )
         self._poller = Poller(
             clients.batch,
             Manifests(SmallObjects(clients), self.work_dir),
@@ -205,7 +208,8 @@ class AwsBatchBackend:
         self._put_wrapper()
         # Consumed here, so that an error of any of them comes before SubmitJob.
         list(self._pool.map(lambda bundle: self._bundles.put(*bundle), self._packed(submission)))
-        request = self._request(submission, self._definitions.arn(shape))
+        definition = self._definitions.arn(shape)
+        request = self._request(submission, definition)
         self._pace.wait()
         with self._lock:
             revoked = handle.id in self._revoked
@@ -217,10 +221,10 @@ class AwsBatchBackend:
             answer = self._clients.submitting.submit_job(**request)
         except (BotoCoreError, ClientError) as error:
             meaning = refusals.of_submission(error)
-            if isinstance(meaning, errors.Invalid):
-                self._definitions.forget(shape)
             if isinstance(meaning, errors.TryLater) and not isinstance(meaning, errors.Ambiguous):
                 self._pace.refused()
+            if isinstance(meaning, errors.Invalid) and self._definitions.is_gone(definition):
+                meaning = errors.TryLater(f"its job definition was removed: {meaning.message}")
             raise meaning from error
         self._pace.taken()
         job_id = answer["jobId"]
@@ -374,6 +378,13 @@ class AwsBatchBackend:
     def explain(self, handle: SubmissionHandle, index: int) -> Explanation:
         """See `explanation`."""
         return explanation.explain(self._clients.batch, self._child(handle, index))
+
+    def clean_definitions(self, unused_days: float, *, dry_run: bool) -> Iterator[Verdict]:
+        """Removes the environment's job definitions that nothing needs: see the module."""
+        cleaning = Cleaning(
+            self._clients.batch, self._deployment, clock=self._clock, sleep=self._sleep
+        )
+        return cleaning.run(unused_days, dry_run=dry_run)
 
     def close(self) -> None:
         """Running jobs go on; the next process finds them."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from orchestrator.backends.aws_batch import refusals, stage
@@ -20,15 +21,27 @@ if TYPE_CHECKING:
     from types_boto3_batch import BatchClient
 
 
+ENVIRONMENT_TAG = "orchestrator:environment"
+REGISTERED_TAG = "orchestrator:registered"  # when, in ISO 8601: AWS Batch does not keep it
+
+
 class JobDefinitions:
     """Registers each definition once a process, and not at all if it is there already."""
 
     def __init__(
-        self, batch: BatchClient, deployment: Deployment, registries: Registries | None = None
+        self,
+        batch: BatchClient,
+        deployment: Deployment,
+        registries: Registries | None = None,
+        *,
+        registering: BatchClient | None = None,
     ) -> None:
+        """`registering`: a client that repeats nothing itself: after a lost answer the definition
+        is looked for, not registered again."""
         self._batch = batch
         self._deployment = deployment
         self._registries = registries or Registries(deployment)
+        self._registering = registering or batch
         self._lock = threading.Lock()
         self._known: dict[str, str] = {}
 
@@ -41,10 +54,16 @@ class JobDefinitions:
                 self._known[name] = self._find(name, properties) or self._register(name, properties)
             return self._known[name]
 
-    def forget(self, shape: Shape) -> None:
-        """After AWS Batch refused a job of this shape: somebody may have deregistered it."""
+    def is_gone(self, arn: str) -> bool:
+        """Asked when AWS Batch refused a job: whether somebody deregistered its definition.
+
+        Then the next `arn` of that shape finds or makes another.
+        """
         with self._lock:
-            self._known.pop(self._name(self._properties(shape)), None)
+            self._known = {name: known for name, known in self._known.items() if known != arn}
+        with refusals.translated("DescribeJobDefinitions"):
+            answer = self._batch.describe_job_definitions(jobDefinitions=[arn])
+        return all(found.get("status") != "ACTIVE" for found in answer["jobDefinitions"])
 
     def _properties(self, shape: Shape) -> dict[str, Any]:
         return container_properties(self._deployment, shape, self._registries)
@@ -69,14 +88,17 @@ class JobDefinitions:
 
     def _register(self, name: str, properties: dict[str, Any]) -> str:
         with refusals.translated("RegisterJobDefinition"):
-            answer = self._batch.register_job_definition(
+            answer = self._registering.register_job_definition(
                 jobDefinitionName=name,
                 type="container",
                 containerProperties=cast(Any, properties),
                 retryStrategy={"attempts": 1},  # the engine owns every retry
                 propagateTags=True,
                 platformCapabilities=["EC2"],
-                tags={"orchestrator:environment": self._deployment.environment},
+                tags={
+                    ENVIRONMENT_TAG: self._deployment.environment,
+                    REGISTERED_TAG: datetime.now(UTC).isoformat(timespec="seconds"),
+                },
             )
         return answer["jobDefinitionArn"]
 
