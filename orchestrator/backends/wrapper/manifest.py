@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -46,10 +47,17 @@ def _no_parents(path: str) -> str:
     return path
 
 
+def _moment(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("a time without its zone")
+    return text
+
+
 _Path = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_no_parents)]
 _Pattern = Annotated[str, Field(min_length=1, max_length=4096)]
 _Size = Annotated[int, Field(ge=0, le=2**63 - 1)]
 _Time = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
+_Moment = Annotated[str, Field(max_length=64), AfterValidator(_moment)]
 _Text = Annotated[str, Field(max_length=READ_LIMIT_BYTES * 2)]
 
 
@@ -95,9 +103,11 @@ class _Document(_Part):
     job_id: Annotated[str, Field(max_length=128)]
     return_code: Annotated[int, Field(ge=0, le=255)] | None
     peak_memory_bytes: _Size | None
+    peak_disk_bytes: _Size | None = None
     stdout: _File
     stderr: _File
     phases: Annotated[tuple[_Phase, ...], Field(max_length=16)]
+    pull: tuple[_Moment, _Moment] | None = None  # the image's, as the ECS agent tells it
     failure: _Failure | None = None
     stderr_tail: _Text = ""
     listing: tuple[_Listed, ...] = ()
@@ -171,11 +181,20 @@ def _manifest(document: _Document, failure: Failure | None) -> Manifest:
         files=files,
         directories=document.directories,
         globs=dict(document.globs),
-        phases=tuple(Phase(p.name, p.started_at, p.ended_at) for p in document.phases),
+        phases=tuple(_phases(document)),
         failure=failure,
         stderr_tail=_decode(document.stderr_tail)[-TAIL_LIMIT_BYTES:].decode(errors="replace"),
         peak_memory_bytes=document.peak_memory_bytes,
+        peak_disk_bytes=document.peak_disk_bytes,
     )
+
+
+def _phases(document: _Document) -> Iterator[Phase]:
+    if document.pull is not None:
+        begun, ended = (datetime.fromisoformat(moment).timestamp() for moment in document.pull)
+        yield Phase("pull", begun, ended)
+    for phase in document.phases:
+        yield Phase(phase.name, phase.started_at, phase.ended_at)
 
 
 def _check_uris(

@@ -37,7 +37,8 @@ class Setting:
     directory, and the private directory if the script lies there, visible at the same paths, set
     HOME and TMPDIR and the working directory, and pass SIGTERM on; `stop` is run besides when the
     job is told to stop (`docker kill ...`). `link` is how local inputs are brought in, the first
-    way that works. `bundle_uri`: an object without which the submission is revoked.
+    way that works. `bundle_uri`: an object without which the submission is revoked. `upload_flags`:
+    of the s5cmd that writes objects; words of plain characters.
     """
 
     keep: Keep
@@ -46,6 +47,7 @@ class Setting:
     stop: tuple[str, ...] = ()
     link: tuple[str, ...] = ("hard-link", "soft-link", "copy")
     bundle_uri: str = ""
+    upload_flags: tuple[str, ...] = ()
     grace_seconds: int = 10
 
 
@@ -67,6 +69,7 @@ def render(job: JobSpec, submission_id: str, setting: Setting) -> dict[str, byte
     where = job.work_dir
     attempt_dir = attempt_directory(job)
     upload = setting.keep is Keep.UPLOAD
+    flags = "".join(f" {flag}" for flag in setting.upload_flags)
     for path in (where.path, where.uri, where.script, where.stdout, where.stderr):
         _line(path)
 
@@ -78,9 +81,11 @@ def render(job: JobSpec, submission_id: str, setting: Setting) -> dict[str, byte
         submission=submission_id,
         attempt=job.attempt.token,
         keep=setting.keep.value,
+        upload_flags=flags,
         grace=str(setting.grace_seconds),
         link=" ".join(setting.link),
         shell=setting.shell,
+        launched="1" if setting.launcher else "",
         attempt_dir=attempt_dir,
         work=where.path,
         home=f"{attempt_dir}/home",
@@ -99,15 +104,16 @@ def render(job: JobSpec, submission_id: str, setting: Setting) -> dict[str, byte
     if upload:
         lines += _assignments(
             claim=attempt_dir,
-            upload_stdout=_copy(stdout, where.stdout),
-            upload_stderr=_copy(stderr, where.stderr),
-            upload_rc=_copy(rc_file, where.return_code),
-            upload_manifest=_copy(manifest + ".new", where.manifest),
+            upload_stdout=_copy(stdout, where.stdout, flags),
+            upload_stderr=_copy(stderr, where.stderr, flags),
+            upload_rc=_copy(rc_file, where.return_code, flags),
+            upload_manifest=_copy(manifest + ".new", where.manifest, flags),
         )
         # The private directory is named by the job, which is not known here.
         lines.append("w_claim=$w_attempt_dir w_script=$w_private/script")
         lines.append(
-            f"w_upload_script=\"cp --raw '$w_private/script' \"{quote(_go_quote(where.script))}"
+            f"w_upload_script=\"cp --raw{flags} '$w_private/script' \""
+            f"{quote(_go_quote(where.script))}"
         )
     else:
         lines.append(f"w_claim=$w_private/begun w_script={quote(where.script)}")
@@ -171,7 +177,8 @@ def _inputs(job: JobSpec, attempt_dir: str, files: dict[str, bytes], setting: Se
             else:
                 fetch.append(_copy(item.uri, path))
             if item.etag and "\n" not in item.uri:
-                pinned += [_go_json(item.uri), item.etag.strip('"')]
+                where = "" if "\n" in path else path
+                pinned += [_go_json(item.uri), item.etag.strip('"'), where]
         if item.size is not None and not item.directory:
             sized.append(item)
     for number, inline in enumerate(job.inline_files):
@@ -183,7 +190,7 @@ def _inputs(job: JobSpec, attempt_dir: str, files: dict[str, bytes], setting: Se
     if fetch:
         files["fetch"] = _lines(fetch)
     if (fetch or odd) and setting.bundle_uri:
-        pinned += [_go_json(setting.bundle_uri), ""]
+        pinned += [_go_json(setting.bundle_uri), "", ""]
     if pinned:
         files["pinned"] = _lines(pinned)
         uris = [
@@ -347,9 +354,9 @@ def _lines(lines: Iterable[str]) -> bytes:
     return "".join(line + "\n" for line in lines).encode()
 
 
-def _copy(source: str, target: str) -> str:
+def _copy(source: str, target: str, flags: str = "") -> str:
     """A line for `s5cmd run`. `--raw`: a star in a name is a star."""
-    return f"cp --raw {_go_quote(source)} {_go_quote(target)}"
+    return f"cp --raw{flags} {_go_quote(source)} {_go_quote(target)}"
 
 
 def _go_quote(word: str) -> str:

@@ -1,3 +1,7 @@
+# shellcheck shell=sh
+# What the plan sets and calls cannot be seen from here; EPOCHREALTIME is taken where there is one.
+# shellcheck disable=SC2154,SC2317,SC3028
+#
 # The job wrapper: brings inputs in, runs the command, takes outputs out, writes the manifest last.
 #
 #   sh wrapper.sh TOOLS PRIVATE JOB_ID [REMOVE]
@@ -15,11 +19,12 @@
 set -u
 
 w_tools=$1 w_private=$2 w_job=$3 w_remove=${4-$2}
+w_workers=64 # transfers at a time: small files wait for answers more than for bytes
 w_nl='
 '
 w_code='' w_message='' w_rc='' w_exit=0
 w_terminated='' w_interrupted='' w_child='' w_group='' w_killer=''
-w_phases='' w_peak=''
+w_phases='' w_peak='' w_peak_disk='' w_asker=''
 w_found=0 w_noted='' w_talks=''
 
 w_say() { printf 'wrapper: %s\n' "$1" >&2; }
@@ -97,41 +102,87 @@ w_ended() {
 w_s5cmd() {
     w_endpoint=${S3_ENDPOINT_URL:-${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-}}}
     [ -z "$w_endpoint" ] || export S3_ENDPOINT_URL="$w_endpoint"
-    exec "$w_tools/s5cmd" --numworkers 16 "$@"
+    # shellcheck disable=SC2086 # flags, apart
+    exec "$w_tools/s5cmd" ${ORCHESTRATOR_S3_FLAGS:-} "$@"
 }
 
-# transfer ARGUMENTS: run s5cmd, which does a file of commands (`run FILE`) in one process. s5cmd retries each request; a whole run is repeated
-# for what it gives up on (credentials that come late, a long throttle), unless asking again cannot
-# help. $w_error says why it failed.
+# transfer ARGUMENTS: run s5cmd, which does a file of commands (`run FILE`) in one process. s5cmd
+# retries each request; a whole run is repeated for what it gives up on (credentials that come late,
+# a long throttle), unless asking again cannot help. $w_error says why it failed.
 w_transfer() {
     w_try=1
     while :; do
-        (w_s5cmd --log error "$@") </dev/null >/dev/null 2>"$w_private/s5cmd.err" &
+        (w_s5cmd --numworkers "$w_workers" --log error "$@") \
+            </dev/null >/dev/null 2>"$w_private/s5cmd.err" &
         w_await "$!" && return 0
-        w_error=''
-        while read -r w_line && [ "${#w_error}" -lt 1500 ]; do
-            w_error="$w_error${w_error:+; }${w_line#ERROR }"
-        done <"$w_private/s5cmd.err"
-        [ -z "$w_terminated" ] && [ "$w_try" -lt 3 ] || return 1
-        case $w_error in
-            *'status code: 403'* | *'status code: 404'* | *NoSuchKey* | *NoSuchBucket* | \
-                *AccessDenied* | *'no object found'* | *'not found'* | *'o space left'* | \
-                *'ermission denied'*) return 1 ;;
-        esac
-        w_say "transfer failed, trying again: $w_error"
-        sleep $((w_try * w_try * 3)) &
-        w_await "$!"
-        w_try=$((w_try + 1))
+        w_once_more || return 1
     done
 }
 
+# The same for inputs. What cannot be mended ends it at once: a missing file does not wait for the
+# others. What has arrived (s5cmd renames a file when it is whole) is not fetched again.
+w_transfer_inputs() {
+    w_try=1
+    [ -p "$w_private/errors" ] || mkfifo "$w_private/errors" || return 1
+    while :; do
+        (w_s5cmd --numworkers "$w_workers" --log error "$@") \
+            </dev/null >/dev/null 2>"$w_private/errors" &
+        w_transferring=$!
+        (
+            w_ending=''
+            while IFS= read -r w_line; do
+                if w_is_final "$w_line"; then
+                    w_ending=1
+                    kill -TERM "$w_transferring" 2>/dev/null
+                elif [ -n "$w_ending" ]; then
+                    continue # what was being done just then
+                fi
+                printf '%s\n' "$w_line"
+            done
+        ) <"$w_private/errors" >"$w_private/s5cmd.err" &
+        w_reader=$!
+        w_await "$w_transferring"
+        w_result=$?
+        w_await "$w_reader"
+        [ "$w_result" -ne 0 ] || return 0
+        w_once_more || return 1
+        if [ "$1" = run ] && [ "$2" = "$w_private/fetch" ]; then
+            sed 's/^cp /cp --no-clobber /' "$w_private/fetch" >"$w_private/fetch.rest"
+            set -- run "$w_private/fetch.rest"
+        fi
+    done
+}
+
+# After a transfer that failed: says why in $w_error, and waits where another try may help.
+w_once_more() {
+    w_error=''
+    while IFS= read -r w_line && [ "${#w_error}" -lt 1500 ]; do
+        w_error="$w_error${w_error:+; }${w_line#ERROR }"
+    done <"$w_private/s5cmd.err"
+    [ -n "$w_error" ] || w_error="s5cmd ended without a word"
+    [ -z "$w_terminated" ] && [ "$w_try" -lt 3 ] && ! w_is_final "$w_error" || return 1
+    w_say "transfer failed, trying again: $w_error"
+    sleep $((w_try * w_try * 3)) &
+    w_await "$!"
+    w_try=$((w_try + 1))
+    [ -z "$w_terminated" ]
+}
+
+w_is_final() {
+    case $1 in
+        *'status code: 403'* | *'status code: 404'* | *NoSuchKey* | *NoSuchBucket* | \
+            *AccessDenied* | *'no object found'* | *'not found'* | *'o space left'* | \
+            *'ermission denied'*) return 0 ;;
+    esac
+    return 1
+}
 # A conversation: one s5cmd that reads commands from a pipe as they come and answers each with a
 # line. To start s5cmd costs more than all else in a small job. Only ever an economy: where an
 # answer is not as expected, what was asked for is done again by w_transfer.
 w_conversation_begins() {
-    mkfifo "$w_private/to" "$w_private/from" || return 1
+    [ -p "$w_private/to" ] || mkfifo "$w_private/to" "$w_private/from" || return 1
     trap '' PIPE # s5cmd may end early
-    (w_s5cmd --json run) <"$w_private/to" >"$w_private/from" 2>&1 &
+    (w_s5cmd --numworkers 16 --json run) <"$w_private/to" >"$w_private/from" 2>&1 &
     w_talks=$!
     exec 5>"$w_private/to" 6<"$w_private/from"
 }
@@ -196,13 +247,13 @@ w_link_file() {
 
 # fetch SOURCE TARGET: one object that no line of a command file can name.
 w_fetch_odd() {
-    [ -n "$w_code" ] || w_transfer cp --raw "$1" "$2" || w_fetch_failed
+    [ -n "$w_code" ] || w_transfer_inputs cp --raw "$1" "$2" || w_fetch_failed
 }
 
 w_fetch_failed() {
     case $w_error in
         *'o space left'*) w_fail 93 DISK_FULL "no space left for the inputs: $w_error" ;;
-        *) w_fail 93 LOCALIZATION_FAILED "inputs cannot be fetched: $w_error" ;;
+        *) [ -n "$w_terminated" ] || w_fail 93 LOCALIZATION_FAILED "inputs cannot be fetched: $w_error" ;;
     esac
 }
 
@@ -216,11 +267,14 @@ w_localize() {
     w_make_directories || w_fail 93 LOCALIZATION_FAILED "cannot make the directories of the inputs"
     [ -n "$w_code" ] || w_place
     if [ -z "$w_code" ] && [ -s "$w_private/fetch" ]; then
-        w_transfer run "$w_private/fetch" || w_fetch_failed
+        w_transfer_inputs run "$w_private/fetch" || w_fetch_failed
     fi
     [ -n "$w_code" ] || w_fetch_odd_ones
-    [ -n "$w_code" ] || w_check_sizes
-    [ -n "$w_code" ] || [ ! -s "$w_private/heads" ] || w_check_identities
+    [ -n "$w_code$w_terminated" ] || w_check_sizes
+    if [ -z "$w_code$w_terminated" ] && [ -s "$w_private/heads" ]; then
+        w_check_identities
+        [ -n "$w_code$w_revoked$w_terminated" ] || w_check_contents
+    fi
     # Where inputs really lie, as long as the command has not moved them.
     if [ -z "$w_code" ] && [ -s "$w_private/known0" ]; then
         xargs -0 realpath <"$w_private/known0" >"$w_private/known.real" ||
@@ -243,10 +297,12 @@ w_check_sizes() {
 }
 
 # ETags of the objects as they are after the transfer. The bundle is looked at with them: a
-# submission that was revoked while the inputs came in must not begin.
+# submission that was revoked while the inputs came in must not begin. Where an ETag is the MD5 of
+# the content (one part, no key of KMS, no directory bucket: Amazon S3 API reference, Object), it goes
+# to one of `sums.?` for w_check_contents.
 w_check_identities() {
     for w_pause in 1 4 end; do
-        (w_s5cmd --json run "$w_private/heads") \
+        (w_s5cmd --numworkers "$w_workers" --json run "$w_private/heads") \
             </dev/null >"$w_private/heads.out" 2>"$w_private/s5cmd.err" &
         w_await "$!" && break
         [ -z "$w_terminated" ] || return 0
@@ -266,11 +322,14 @@ w_check_identities() {
         sleep "$w_pause" &
         w_await "$!"
     done
-    w_changed=$(LC_ALL=C awk '
-        # pinned: the URI as JSON, its ETag, two lines each
-        FNR == NR { if (FNR % 2) uri = $0; else pinned[uri] = $0; next }
+    w_changed=$(W_SUMS=$w_private/sums LC_ALL=C awk '
+        # pinned: the URI as JSON, its ETag, the path (or nothing), three lines each
+        FNR == NR && FNR % 3 == 1 { uri = $0; next }
+        FNR == NR && FNR % 3 == 2 { pinned[uri] = $0; next }
+        FNR == NR { if ($0 != "") paths[uri, ++copies[uri]] = $0; next }
         match($0, /^\{"key":"([^"\\]|\\.)*"/) {
             uri = substr($0, 8, RLENGTH - 7)
+            kms[uri] = index($0, "\"server_side_encryption\":\"aws:kms")
             if (match($0, /"etag":"[^"]*"/)) found[uri] = substr($0, RSTART + 8, RLENGTH - 9)
         }
         END {
@@ -279,6 +338,11 @@ w_check_identities() {
                 if (pinned[uri] != "" && pinned[uri] != found[uri]) {
                     print "is " uri " with ETag " found[uri] ", not " pinned[uri]; exit
                 }
+                md5 = found[uri]
+                if (length(md5) != 32 || md5 ~ /[^0-9a-f]/ || kms[uri]) continue
+                if (uri ~ /^"s3:\/\/[^\/]*--x-s3\//) continue
+                for (i = 1; i <= copies[uri]; i++)
+                    print md5 "  " paths[uri, i] > (ENVIRON["W_SUMS"] "." (++sums % 4))
             }
         }' "$w_private/pinned" "$w_private/heads.out")
     case $w_changed in
@@ -288,11 +352,29 @@ w_check_identities() {
     esac
 }
 
+# Whether what arrived is what was sent.
+w_check_contents() {
+    w_summers='' w_broken=''
+    for w_sums in "$w_private"/sums.[0-3]; do
+        [ -f "$w_sums" ] || continue
+        # shellcheck disable=SC2030
+        (export LC_ALL=C && exec md5sum -c "$w_sums") </dev/null >"$w_sums.out" 2>/dev/null &
+        w_summers="$w_summers $!"
+    done
+    for w_summer in $w_summers; do
+        w_await "$w_summer" || w_broken=1
+    done
+    [ -n "$w_broken" ] && [ -z "$w_terminated" ] || return 0
+    w_broken=$(cat "$w_private"/sums.?.out | sed -n '/: FAILED/ { s/: FAILED.*//; p; q; }')
+    w_fail 93 LOCALIZATION_FAILED \
+        "an input did not arrive as it was sent: $w_broken has not the MD5 that is its object's ETag"
+}
+
 # --- The command --------------------------------------------------------------------------------
 
 w_run() {
     w_phase_begins
-    mkfifo "$w_private/out" "$w_private/err" || {
+    mkfifo "$w_private/out" "$w_private/err" "$w_private/to" "$w_private/from" || {
         w_fail 97 CONTAINER_START_FAILED "cannot make pipes in $w_private"
         return
     }
@@ -309,8 +391,13 @@ w_run() {
     ) <"/dev/null" >"$w_private/out" 2>"$w_private/err" &
     w_command=$!
     w_group=1
+    w_watch </dev/null >/dev/null 2>&1 &
+    w_watcher=$!
     w_await "$w_command"
     w_rc=$w_status
+    # Not SIGTERM: a shell that has just been forked may lose it. A sleep may be left for a moment.
+    kill -KILL "$w_watcher" 2>/dev/null
+    wait "$w_watcher" 2>/dev/null
     # What the command left running ends with it.
     kill -KILL -"$w_command" 2>/dev/null
     if [ -n "$w_killer" ]; then
@@ -328,7 +415,7 @@ w_run() {
         fi
     done
     wait "$w_tee_out" "$w_tee_err" 2>/dev/null
-    w_measure_memory
+    w_measure
     trap '' TERM INT HUP # from here on everything is taken to its end
     if [ -n "$w_terminated" ]; then
         w_fail 143 ABORTED "the job was told to stop (SIGTERM)"
@@ -338,19 +425,108 @@ w_run() {
     w_phase_ends command
 }
 
-# Only a container of its own has numbers of its own: there, memory.peak of the root of the cgroup
-# tree exists (version 2), or a limit is set on it (version 1).
-w_measure_memory() {
-    w_cgroup=/sys/fs/cgroup
-    if [ -r $w_cgroup/memory.peak ]; then
-        read -r w_peak <$w_cgroup/memory.peak
+# --- Peaks ------------------------------------------------------------------------------------------
+# Of memory: what the command holds and cannot be dropped, so without the page cache, which fills
+# whatever there is. Of disk: what lies in the attempt's directory. Both are looked at from time to
+# time; each new peak is a line of `peaks` ("memory BYTES", "disk KIBIBYTES").
+
+w_watch() {
+    w_most=0 w_widest=0 w_due=0
+    w_pauses='0.1 0.2 0.3 0.5 1 2'
+    while sleep "${w_pauses%% *}"; do
+        w_look_at_memory
+        if [ "${w_held:-0}" -gt "$w_most" ]; then
+            w_most=$w_held
+            printf 'memory %s\n' "$w_most" >>"$w_private/peaks"
+        fi
+        case $w_pauses in
+            *' '*)
+                w_pauses=${w_pauses#* }
+                continue
+                ;;
+        esac
+        read -r w_up _ </proc/uptime
+        [ "${w_up%.*}" -ge "$w_due" ] || continue
+        du -sk "$w_attempt_dir" >"$w_private/watched" 2>/dev/null
+        read -r w_held _ <"$w_private/watched" || continue
+        if [ "$w_held" -gt "$w_widest" ]; then
+            w_widest=$w_held
+            printf 'disk %s\n' "$w_widest" >>"$w_private/peaks"
+        fi
+        # To count many files costs: never more than a small part of the time.
+        w_due=${w_up%.*}
+        read -r w_up _ </proc/uptime
+        w_due=$((${w_up%.*} + 50 * (${w_up%.*} - w_due)))
+    done
+}
+
+# $w_held: bytes now. A container of its own has numbers of its own: there, the root of the cgroup
+# tree has a memory.current (version 2), or a limit is set on it (version 1). Without, what the
+# processes of the command's session have in memory; what a launcher runs is not among them.
+w_look_at_memory() {
+    w_held=0
+    if [ -r $w_cgroup/memory.current ]; then
+        w_sum_of anon shmem $w_cgroup/memory.stat
+    elif w_limited; then
+        w_sum_of total_rss total_shmem $w_cgroup/memory/memory.stat
+    elif [ -z "$w_launched" ]; then
+        w_page=$(getconf PAGESIZE 2>/dev/null)
+        w_held=$(W_SESSION=$w_command W_PAGE=${w_page:-4096} awk 'BEGIN {
+            for (i = 1; i < ARGC; i++) {
+                if ((getline line < ARGV[i]) > 0) {
+                    sub(/.*\) /, "", line)
+                    split(line, field, " ")
+                    if (field[4] == ENVIRON["W_SESSION"]) pages += field[22]
+                }
+                close(ARGV[i])
+            }
+            printf "%.0f", pages * ENVIRON["W_PAGE"]
+        }' /proc/[0-9]*/stat 2>/dev/null)
+    fi
+}
+
+w_sum_of() {
+    while read -r w_key w_value; do
+        case $w_key in "$1" | "$2") w_held=$((w_held + w_value)) ;; esac
+    done <"$3"
+}
+
+w_cgroup=/sys/fs/cgroup
+w_limited() {
+    [ -r $w_cgroup/memory/memory.limit_in_bytes ] || return 1
+    read -r w_limit <$w_cgroup/memory/memory.limit_in_bytes
+    [ "${#w_limit}" -lt 18 ]
+}
+
+# Where nothing was seen in time, or all of it was not enough: the kernel's own mark, page cache and all.
+w_measure() {
+    w_mark=''
+    if [ -r $w_cgroup/memory.current ]; then
+        [ ! -r $w_cgroup/memory.peak ] || read -r w_mark <$w_cgroup/memory.peak
         w_oom $w_cgroup/memory.events
-    elif [ -r $w_cgroup/memory/memory.limit_in_bytes ]; then
-        read -r w_limit <$w_cgroup/memory/memory.limit_in_bytes
-        [ "${#w_limit}" -lt 18 ] || return 0
-        read -r w_peak <$w_cgroup/memory/memory.max_usage_in_bytes
+    elif w_limited; then
+        read -r w_mark <$w_cgroup/memory/memory.max_usage_in_bytes
         w_oom $w_cgroup/memory/memory.oom_control
     fi
+    if [ -f "$w_private/peaks" ]; then
+        while read -r w_key w_value; do
+            case $w_key in
+                memory) w_peak=$w_value ;;
+                disk) w_peak_disk=$w_value ;;
+            esac
+        done <"$w_private/peaks"
+    fi
+    if [ -z "$w_peak" ] || [ "$w_code" = OUT_OF_MEMORY ]; then
+        w_peak=$w_mark
+    fi
+    # A job that is told to stop has no time to count.
+    if [ -z "$w_terminated" ]; then
+        du -sk "$w_attempt_dir" >"$w_private/du" 2>/dev/null
+        if read -r w_value _ <"$w_private/du" && [ "$w_value" -gt "${w_peak_disk:-0}" ]; then
+            w_peak_disk=$w_value
+        fi
+    fi
+    [ -z "$w_peak_disk" ] || w_peak_disk=$((w_peak_disk * 1024))
 }
 
 w_oom() {
@@ -522,7 +698,8 @@ w_describe_found() {
         w_fail 95 DELOCALIZATION_FAILED "outputs vanished while they were looked at"
         return
     fi
-    W_WORK=$w_work W_URI=$w_uri W_KEEP=$w_keep W_PRIVATE=$w_private LC_ALL=C awk '
+    W_WORK=$w_work W_URI=$w_uri W_KEEP=$w_keep W_PRIVATE=$w_private \
+        W_UPLOAD_FLAGS=$w_upload_flags LC_ALL=C awk '
         function quoted(text, special, replacement,    out, i, c) {
             if (index(text, special) == 0) return text
             out = ""
@@ -569,7 +746,7 @@ w_describe_found() {
             if (!kept) {
                 uri = keep == "upload" ? ENVIRON["W_URI"] (path ~ /^\// ? path : "/" path) : abs
                 if (keep == "upload") {
-                    print "cp --raw " shell(abs) " " shell(uri) >> upload
+                    print "cp --raw" ENVIRON["W_UPLOAD_FLAGS"] " " shell(abs) " " shell(uri) >> upload
                     print "head --raw " shell(uri) > identify
                 }
             }
@@ -612,7 +789,7 @@ w_delocalize() {
     exec 3>"$w_private/found" 4>"$w_private/found0"
     [ -n "$w_rc" ] && [ -z "$w_terminated" ] && w_outputs
     exec 3>&- 4>&-
-    : >"$w_private/upload"
+    [ "$w_keep" != upload ] || w_upload_logs >"$w_private/upload"
     if [ "$w_found" -gt 0 ] || [ -n "$w_noted" ]; then
         w_describe_found
     fi
@@ -620,13 +797,15 @@ w_delocalize() {
     w_phase_ends delocalize
 }
 
+# First of all what tells what happened: a job that is told to stop may not have time for the rest.
+w_upload_logs() {
+    [ -z "$w_stdout_size" ] || printf '%s\n' "$w_upload_stdout"
+    [ -z "$w_stderr_size" ] || printf '%s\n' "$w_upload_stderr"
+    [ -z "$w_rc" ] || printf '%s\n' "$w_upload_rc"
+    printf '%s\n' "$w_upload_script"
+}
+
 w_upload() {
-    {
-        [ -z "$w_stdout_size" ] || printf '%s\n' "$w_upload_stdout"
-        [ -z "$w_stderr_size" ] || printf '%s\n' "$w_upload_stderr"
-        [ -z "$w_rc" ] || printf '%s\n' "$w_upload_rc"
-        printf '%s\n' "$w_upload_script"
-    } >>"$w_private/upload"
     w_terminated='' # from here on everything is taken to its end
     # A shell reads a pipe byte by byte: many files are better told in a file.
     [ "$w_found" -gt 50 ] || w_conversation_begins
@@ -643,7 +822,8 @@ w_upload() {
 }
 
 w_upload_odd() {
-    [ -n "$w_code" ] || w_transfer cp --raw "$1" "$2" ||
+    # shellcheck disable=SC2086,SC2154 # flags, apart
+    [ -n "$w_code" ] || w_transfer cp --raw $w_upload_flags "$1" "$2" ||
         w_fail 95 DELOCALIZATION_FAILED "the output $1 cannot be uploaded: $w_error"
 }
 
@@ -672,16 +852,36 @@ w_read() {
     printf '"}'
 }
 
+# When the image was pulled, as the ECS agent tells: asked while other things are done.
+w_ask_about_pull() {
+    [ -n "${ECS_CONTAINER_METADATA_URI_V4-}" ] || return 0
+    (exec wget -q -T 5 -O "$w_private/task" "$ECS_CONTAINER_METADATA_URI_V4/task") \
+        </dev/null >/dev/null 2>&1 &
+    w_asker=$!
+}
+
+w_pull() {
+    [ -n "$w_asker" ] && w_ended "$w_asker" && [ -s "$w_private/task" ] || return 0
+    w_task=$(tr -d '\n' <"$w_private/task")
+    case $w_task in *'"PullStartedAt":"'*'"PullStoppedAt":"'*) ;; *) return 0 ;; esac
+    w_from=${w_task#*'"PullStartedAt":"'} w_to=${w_task#*'"PullStoppedAt":"'}
+    w_from=${w_from%%'"'*} w_to=${w_to%%'"'*}
+    case $w_from$w_to in *[!0-9TZ:.+-]*) return 0 ;; esac
+    printf '"pull":["%s","%s"],\n' "$w_from" "$w_to"
+}
+
 w_write_manifest() {
     {
         printf '{"version":1,"submission_id":"%s","attempt":"%s","job_id":"%s",\n' \
             "$w_submission" "$w_attempt" "$w_job"
-        printf '"return_code":%s,"peak_memory_bytes":%s,\n' "${w_rc:-null}" "${w_peak:-null}"
+        printf '"return_code":%s,"peak_memory_bytes":%s,"peak_disk_bytes":%s,\n' \
+            "${w_rc:-null}" "${w_peak:-null}" "${w_peak_disk:-null}"
         printf '"stdout":{"path":%s,"uri":%s,"size":%s},\n' \
             "$w_stdout_json" "$w_stdout_uri_json" "${w_stdout_size:-0}"
         printf '"stderr":{"path":%s,"uri":%s,"size":%s},\n' \
             "$w_stderr_json" "$w_stderr_uri_json" "${w_stderr_size:-0}"
         printf '"phases":[%s],\n' "$w_phases"
+        w_pull
         if [ -n "$w_code" ]; then
             printf '"failure":{"code":"%s","base64":"' "$w_code"
             printf '%s' "$w_message" | base64 -w 0
@@ -739,7 +939,7 @@ w_main() {
         exit 92
     fi
     trap w_on_signal TERM INT HUP
-    # shellcheck disable=SC2154
+    w_ask_about_pull
     [ "$w_script" = "$w_private/script" ] || cp "$w_private/script" "$w_script" ||
         w_fail 97 CONTAINER_START_FAILED "cannot write $w_script"
 

@@ -90,7 +90,8 @@ def test_a_plan_without_inputs_and_outputs_is_small() -> None:
 def test_pinned_identities_are_written_as_the_s3_client_prints_them() -> None:
     item = InputFile('s3://b/a<&>"é', "/scratch/tok/inputs/x", size=1, etag='"e-2"')
     files = render(inputs=(item,))
-    assert files["pinned"].decode() == '"s3://b/a\\u003c\\u0026\\u003e\\"é"\ne-2\n'
+    key = '"s3://b/a\\u003c\\u0026\\u003e\\"é"'
+    assert files["pinned"].decode() == f"{key}\ne-2\n{item.path}\n"
     assert files["heads"].decode() == "head --raw 's3://b/a<&>\"é'\n"
 
 
