@@ -25,6 +25,7 @@ from orchestrator.cli import (
     abort,
     config,
     inputs,
+    jobs,
     local_aws,
     logs,
     options,
@@ -54,6 +55,7 @@ app.command("logs")(logs.logs)
 app.command("inputs")(inputs.inputs)
 app.command("server")(server.server)
 app.add_typer(config.app, name="config")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(local_aws.app, name="local-aws")
 
 
