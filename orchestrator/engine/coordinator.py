@@ -226,7 +226,10 @@ class Engine:
     def _loop(self) -> None:
         busy = False
         while not self._stopping.is_set():
-            for event in self._take_events(0.0 if busy else self._rest()):
+            taken = self._take_events(0.0 if busy else self._rest())
+            if not (taken or self._active or self._tenures or self._leaving):
+                garbage.thaw()  # takes long, and nobody waits
+            for event in taken:
                 self._guarded(_root_of(event), lambda event=event: self._on(event))  # type: ignore[misc]
             busy = self._turn()
             garbage.pace()
@@ -564,8 +567,6 @@ class Engine:
     def _clean_up(self, run: Run) -> None:
         run.dismantle()
         self._leaving.discard(run.root.id)
-        if not self._active and not self._leaving:
-            garbage.thaw()
 
     def _take_commands(self, held: Mapping[str, Lease]) -> events.Event:
         """One question for all workflows; only those that were told something are asked more."""

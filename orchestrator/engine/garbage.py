@@ -3,7 +3,7 @@
 A full collection walks all that lives: seconds for a workflow of 100,000 calls, in which no thread
 of the process moves. So what outlives a collection that took long is set aside (`gc.freeze`): later
 ones walk only what is new. Set aside is not lost: most of it goes with its last reference, and
-`thaw` gives the rest back to the collector once little is alive.
+`thaw` gives the rest back to the collector in an idle moment.
 
 Python begins a collection when more was made than has gone. Where as much goes as is made, as in an
 engine under way, what is new piles up unseen and is walked all at once one day; so the engine has
@@ -65,7 +65,7 @@ def pace() -> None:
 
 
 def thaw() -> None:
-    """Give back to the collector what was set aside: to be called when little is alive."""
+    """Give back to the collector what was set aside: to be called when nothing is under way."""
     global _aside
     if _aside:
         _aside = False

@@ -42,6 +42,7 @@ from orchestrator.model.records import (
 from orchestrator.model.states import AttemptState, CallState, WorkflowState
 from orchestrator.store.base import Journal
 from orchestrator.wdl import inputs as wdl_inputs
+from orchestrator.wdl import json_text
 from orchestrator.wdl.document import Document
 from orchestrator.wdl.facts import Facts, Want
 from orchestrator.wdl.graph import Graph, ReadyCall, Write
@@ -418,7 +419,7 @@ class Run:
 
     def call_done(self, call: Call, outputs: Mapping[str, Any]) -> None:
         """Raises EvaluationFailed, with nothing recorded, for outputs that the graph refuses."""
-        text = json.dumps(outputs, separators=(",", ":"))
+        text = json_text.text(outputs)
         if not self.holds():
             call.flow.graph.finish(call.ready.id, outputs)
             self._queue_graph(call.flow)
@@ -489,9 +490,7 @@ class Run:
             self._fail(message)
         if self.failing:
             # The results are where the calls left them, and can still be used.
-            self.root = self._workflow(
-                self.root, outputs=json.dumps(outputs, separators=(",", ":"))
-            )
+            self.root = self._workflow(self.root, outputs=json_text.text(outputs))
             self._end(WorkflowState.FAILED)
             return
         self.root = flow.record = self._flow_done(flow, outputs)
@@ -501,7 +500,7 @@ class Run:
         return self._workflow(
             self._records_of_flows[flow.record.id],
             state=WorkflowState.SUCCEEDED,
-            outputs=json.dumps(outputs, separators=(",", ":")),
+            outputs=json_text.text(outputs),
             ended_at=self._outbox.now,
         )
 

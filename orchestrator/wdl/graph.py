@@ -22,7 +22,7 @@ from typing import Any
 from WDL import Env, Tree, Value
 
 from orchestrator import errors
-from orchestrator.wdl import call_outputs, diagnostics, library
+from orchestrator.wdl import call_outputs, diagnostics, json_text, library
 from orchestrator.wdl.document import Document
 from orchestrator.wdl.facts import Facts, Want
 from orchestrator.wdl.inputs import Inputs
@@ -226,7 +226,7 @@ class Graph:
         many = isinstance(value, Value.Array | Value.Map) and len(value.value) > 100
         if many and (known := self._rendered.get(id(value))) is not None and known[0] is value:
             return known[1]
-        text = json.dumps(value.json, sort_keys=True, separators=(",", ":"))
+        text = json_text.text(value.json, json_text.CANONICAL)
         large = len(text) > _LARGE
         rendered = text, hashlib.sha256(text.encode()).hexdigest() if large else ""
         if many:

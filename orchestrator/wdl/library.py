@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import math
 import posixpath
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +24,7 @@ from orchestrator import errors
 from orchestrator.wdl import (
     bounds,
     diagnostics,
+    json_text,
     miniwdl_functions,  # noqa: F401  teaches miniwdl
     miniwdl_private,
     reading,
@@ -442,7 +442,7 @@ def _file(path: Callable[[], str]) -> Any:
 
 def _serialize_json(value: Any, out: Any) -> None:
     bounds.declared(value)
-    out.write(json.dumps(value.json).encode())
+    out.write(json_text.text(value.json, json_text.PLAIN).encode())
 
 
 def _serialize_objects(objects: list[Any], out: Any) -> None:

@@ -105,6 +105,9 @@ class IndexedStateMachine(_state.StateMachine):
 
     def dismantle(self) -> None:
         """See `Graph.dismantle`."""
+        for outputs in self.job_outputs.values():
+            for binding in outputs:
+                _take_apart(binding.value)
         for parts in (self.jobs, self.job_outputs, self._dependants):
             while parts:
                 parts.popitem()
@@ -228,6 +231,13 @@ class IndexedStateMachine(_state.StateMachine):
                 self._finish(job_id, piece)
                 break
         return True
+
+
+def _take_apart(value: Any) -> None:
+    """A large array that goes in one go keeps all threads waiting."""
+    if isinstance(value, Value.Array) and len(value.value) > 10_000:
+        while value.value:
+            del value.value[-1_000:]
 
 
 def _expressions(node: Any) -> list[Any]:
