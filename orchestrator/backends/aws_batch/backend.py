@@ -25,8 +25,8 @@ from orchestrator.backends.aws_batch import (
     stage,
 )
 from orchestrator.backends.aws_batch.bundles import Bundles, split
-from orchestrator.backends.aws_batch.event_queue import EventQueue
 from orchestrator.backends.aws_batch.definitions_cleaning import Cleaning, Verdict
+from orchestrator.backends.aws_batch.event_queue import EventQueue
 from orchestrator.backends.aws_batch.job_definitions import JobDefinitions
 from orchestrator.backends.aws_batch.manifests import Manifests
 from orchestrator.backends.aws_batch.pace import Pace
