@@ -14,7 +14,7 @@ from typing import Protocol
 from orchestrator.model.attempt import AttemptRef
 from orchestrator.model.failures import Failure
 from orchestrator.model.job import Shape, Submission, SubmissionHandle, WorkDir
-from orchestrator.model.manifest import Manifest
+from orchestrator.model.manifest import Manifest, Phase
 
 
 class JobState(StrEnum):
@@ -31,7 +31,9 @@ class Change:
 
     A finished job carries its manifest (the truth about it), or, where none was written, the
     failure that the backend reads from its own records. `return_code` in a manifest is not judged
-    here. `job_id` is the child's own id (`<parent>:<index>` in an array on AWS Batch).
+    here. `job_id` is the child's own id (`<parent>:<index>` in an array on AWS Batch). The reasons and
+    `exit_code` (the container's) are the backend's own words, where it has such. `phases` are
+    what only the backend knows: those before the ones in the manifest.
     """
 
     submission_id: str
@@ -43,6 +45,10 @@ class Change:
     log_stream: str | None = None
     started_at: float | None = None
     ended_at: float | None = None
+    phases: tuple[Phase, ...] = ()
+    status_reason: str = ""
+    container_reason: str = ""
+    exit_code: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

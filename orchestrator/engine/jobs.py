@@ -618,9 +618,7 @@ class Jobs:
                 failure_code=failure.code if failure else None,
                 failure_message=failure.message if failure else None,
                 log_stream=change.log_stream if change else None,
-                phases=json.dumps([(p.name, p.started_at, p.ended_at) for p in manifest.phases])
-                if manifest
-                else "[]",
+                phases=_phases_as_json(change),
                 peak_memory_bytes=manifest.peak_memory_bytes if manifest else None,
                 peak_disk_bytes=manifest.peak_disk_bytes if manifest else None,
                 started_at=(change and change.started_at) or record.started_at,
@@ -674,6 +672,13 @@ class Jobs:
 
     def _again(self, effect: Find | Cancel) -> None:
         heapq.heappush(self._looking, (self._outbox.now + 5.0, next(self._order), effect))
+
+
+def _phases_as_json(change: Change | None) -> str:
+    if change is None:
+        return "[]"
+    phases = [*change.phases, *(change.manifest.phases if change.manifest else ())]
+    return json.dumps([(phase.name, phase.started_at, phase.ended_at) for phase in phases])
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -27,7 +27,7 @@ class OutputFile:
 class Phase:
     """One stretch of an attempt's life. Seconds since the epoch, UTC."""
 
-    name: str  # localize, command, delocalize
+    name: str  # queue, pull (the image), localize, command, delocalize
     started_at: float
     ended_at: float
 

@@ -45,6 +45,7 @@ class _Detail(BaseModel):
     jobId: Annotated[str, Field(max_length=128)]
     status: str
     statusReason: str | None = None
+    createdAt: int | None = None
     startedAt: int | None = None
     stoppedAt: int | None = None
     container: _Container = _Container()
@@ -173,4 +174,5 @@ def _hint_of(detail: _Detail) -> Hint:
         log_stream=reports.log_stream(job),
         started_at=reports.seconds(detail.startedAt),
         ended_at=reports.seconds(detail.stoppedAt),
+        created_at=reports.seconds(detail.createdAt),
     )

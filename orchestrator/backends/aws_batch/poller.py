@@ -58,6 +58,7 @@ class Hint:
     log_stream: str | None = None
     started_at: float | None = None
     ended_at: float | None = None
+    created_at: float | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -115,6 +116,7 @@ class Poller:
         *,
         inputs_of: Callable[[SubmissionHandle, int], Iterable[InputFile]],
         settled: Callable[[SubmissionHandle], None],
+        on_spot: Callable[[str], bool] = lambda queue: True,
         clock: Callable[[], float] = time.monotonic,
         condition: threading.Condition | None = None,
     ) -> None:
@@ -132,7 +134,14 @@ class Poller:
         self._given_back: list[Finished] = []
         self._ready: list[Change] = []
         self._settler = Settler(
-            manifests, settings, pool, clock, self._changed, self._hand_on, self._take_back
+            manifests,
+            settings,
+            pool,
+            clock,
+            self._changed,
+            self._hand_on,
+            self._take_back,
+            on_spot,
         )
         self._sweep_at = 0.0
         self._failures = 0
@@ -246,6 +255,7 @@ class Poller:
                 hint.log_stream,
                 hint.started_at,
                 hint.ended_at,
+                hint.created_at,
                 heard=True,
             )
         soon = self._clock() + self._settings.gather_hints_seconds
@@ -357,6 +367,7 @@ class Poller:
                 reports.log_stream(job),
                 reports.seconds(job.get("startedAt")),
                 reports.seconds(job.get("stoppedAt")),
+                reports.seconds(job.get("createdAt")),
             )
             return
         watched.doubtful.discard(index)  # what was heard was wrong: the next may be right
@@ -438,6 +449,7 @@ class Poller:
         log_stream: str | None = None,
         started_at: float | None = None,
         ended_at: float | None = None,
+        created_at: float | None = None,
         *,
         heard: bool = False,
     ) -> None:
@@ -457,6 +469,7 @@ class Poller:
                     log_stream=log_stream,
                     started_at=started_at,
                     ended_at=ended_at,
+                    created_at=created_at,
                     heard=heard,
                 )
             )

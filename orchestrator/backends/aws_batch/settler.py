@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from orchestrator.backends.aws_batch.settings import LONGEST_BACKOFF_SECONDS, Se
 from orchestrator.backends.base import Change, JobState
 from orchestrator.model.failures import Failure
 from orchestrator.model.job import InputFile, SubmissionHandle
-from orchestrator.model.manifest import Manifest
+from orchestrator.model.manifest import Manifest, Phase
 
 _log = structlog.get_logger(__name__)
 
@@ -35,6 +36,7 @@ class Finished:
     log_stream: str | None
     started_at: float | None
     ended_at: float | None
+    created_at: float | None = None
     due: float = 0.0
     tries: int = 0
     looked: bool = False  # there was no manifest at the first look
@@ -53,9 +55,11 @@ class Settler:
         changed: threading.Condition,
         hand_on: Callable[[Change], None],
         give_back: Callable[[Finished], None],
+        on_spot: Callable[[str], bool],
     ) -> None:
         """`changed` guards what is shared with the poller; the others are called without it.
-        `give_back` gets what was heard of only, and has no manifest that says all."""
+        `give_back` gets what was heard of only, and has no manifest that says all.
+        `on_spot`: whether the hosts of a queue may be taken away."""
         self._manifests = manifests
         self._settings = settings
         self._pool = pool
@@ -63,6 +67,7 @@ class Settler:
         self._changed = changed
         self._hand_on = hand_on
         self._give_back = give_back
+        self._on_spot = on_spot
         self._waiting: list[Finished] = []
 
     def add(self, item: Finished) -> None:
@@ -112,7 +117,8 @@ class Settler:
             item.looked = True
             self._again(item, self._settings.second_look_seconds)
             return
-        self._hand_on(_change(item, found))
+        ended = dataclasses.replace(item.ended, on_spot=self._on_spot(item.handle.queue))
+        self._hand_on(_change(item, ended, found))
 
     def _again(self, item: Finished, pause: float) -> None:
         with self._changed:
@@ -121,12 +127,12 @@ class Settler:
             self._changed.notify_all()
 
 
-def _change(item: Finished, found: Manifest | Failure | None) -> Change:
-    manifest = judged(found, item.ended) if isinstance(found, Manifest) else None
+def _change(item: Finished, ended: Ended, found: Manifest | Failure | None) -> Change:
+    manifest = judged(found, ended) if isinstance(found, Manifest) else None
     if manifest is not None:
         failure = manifest.failure
     else:
-        failure = found if isinstance(found, Failure) else classify(item.ended)
+        failure = found if isinstance(found, Failure) else classify(ended)
     return Change(
         submission_id=item.handle.id,
         index=item.index,
@@ -137,4 +143,21 @@ def _change(item: Finished, found: Manifest | Failure | None) -> Change:
         log_stream=item.log_stream,
         started_at=item.started_at,
         ended_at=item.ended_at,
+        phases=_queueing(item, manifest),
+        status_reason=ended.status_reason,
+        container_reason=ended.container_reason,
+        exit_code=ended.exit_code,
     )
+
+
+def _queueing(item: Finished, manifest: Manifest | None) -> tuple[Phase, ...]:
+    """From SubmitJob until the image was pulled, or where nobody knows when, until it ran.
+
+    Batch gives no time for STARTING, and RUNNING comes after the pull; it comes to know of it later
+    than the wrapper, too.
+    """
+    if item.created_at is None:
+        return ()
+    ends = [phase.started_at for phase in manifest.phases] if manifest else []
+    ends += [moment for moment in (item.started_at, item.ended_at) if moment is not None]
+    return (Phase("queue", item.created_at, max(item.created_at, min(ends))),) if ends else ()

@@ -51,6 +51,11 @@ def test_a_job_runs_and_its_manifest_streams_and_outputs_lie_in_cromwells_layout
     assert change.started_at is not None
     assert change.ended_at is not None
     assert change.ended_at >= change.started_at > time.time() - 120
+    [queue] = change.phases
+    assert (queue.name, queue.ended_at <= change.started_at) == ("queue", True)
+    assert queue.ended_at >= queue.started_at > time.time() - 120
+    assert [phase.name for phase in change.manifest.phases] == ["localize", "command", "delocalize"]
+    assert change.manifest.peak_disk_bytes
     base = f"s3://root-bucket/cromwell execution/{job.handle.attempts[0].directory}/call-t"
     assert cloud.get(f"{base}/t-stdout.log") == b"ACGT"
     assert cloud.get(f"{base}/t-stderr.log") == b"oops\n"
