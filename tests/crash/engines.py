@@ -14,7 +14,6 @@ import signal
 import sys
 import time
 import traceback
-import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,8 +25,8 @@ from orchestrator.model import states
 from orchestrator.model.records import AttemptRecord, CallRecord, WorkflowRecord
 from orchestrator.model.states import WorkflowState
 from orchestrator.store.sql import SqlStore
-from orchestrator.wdl import document, inputs
-from orchestrator.wdl.bundle import Bundle
+from tests import submitting
+from tests.submitting import Source
 
 _PATIENCE = 120.0  # seconds, for whatever has to come to pass on a busy machine
 
@@ -130,26 +129,9 @@ class World:
         self.store.migrate()
         self.engines: list[EngineProcess] = []
 
-    def submit(self, source: str | Mapping[str, str], /, **values: Any) -> str:
+    def submit(self, source: Source, /, **values: Any) -> str:
         """A new workflow; its id."""
-        files = {"main.wdl": source} if isinstance(source, str) else dict(source)
-        loaded = document.load(Bundle("main.wdl", files))
-        bound = inputs.bind(loaded, {"ledger": str(self.ledger), **values})
-        self.store.put_bundle(loaded.bundle.digest, {"": "main.wdl", **loaded.bundle.files})
-        root_id = str(uuid.uuid4())
-        self.store.create(
-            WorkflowRecord(
-                id=root_id,
-                root_id=root_id,
-                name=loaded.workflow_name,
-                state=WorkflowState.SUBMITTED,
-                bundle=loaded.bundle.digest,
-                inputs=json.dumps(bound.json),
-                directory=f"{loaded.workflow_name}/{root_id}",
-                submitted_at=time.time(),
-            )
-        )
-        return root_id
+        return submitting.submit(self.store, source, {"ledger": str(self.ledger), **values})
 
     def engine(self, root_id: str | None = None, fault: Any = None, **setup: Any) -> EngineProcess:
         """A new engine; `fault` as the variable of `faultpoints` has it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -20,10 +19,9 @@ from orchestrator.engine.tenure import Tenure
 from orchestrator.filesystems.base import Filesystems
 from orchestrator.filesystems.local import LocalFilesystem
 from orchestrator.model.records import WorkflowRecord
-from orchestrator.model.states import WorkflowState
 from orchestrator.store.sql import SqlStore
-from orchestrator.wdl import document, inputs
-from orchestrator.wdl.bundle import Bundle
+from tests import submitting
+from tests.submitting import Source
 
 
 class World:
@@ -61,30 +59,12 @@ class World:
 
     def submit(
         self,
-        source: str | Mapping[str, str],
+        source: Source,
         values: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> str:
         """A new workflow; its id."""
-        files = {"main.wdl": source} if isinstance(source, str) else dict(source)
-        loaded = document.load(Bundle("main.wdl", files))
-        bound = inputs.bind(loaded, values or {})
-        self.store.put_bundle(loaded.bundle.digest, {"": "main.wdl", **loaded.bundle.files})
-        root_id = str(uuid.uuid4())
-        self.store.create(
-            WorkflowRecord(
-                id=root_id,
-                root_id=root_id,
-                name=loaded.workflow_name,
-                state=WorkflowState.SUBMITTED,
-                bundle=loaded.bundle.digest,
-                inputs=json.dumps(bound.json),
-                options=json.dumps(options or {}),
-                directory=f"{loaded.workflow_name}/{root_id}",
-                submitted_at=1.0,
-            )
-        )
-        return root_id
+        return submitting.submit(self.store, source, values, options)
 
     def adopt(self, engine: Engine, root_id: str, seconds: float = 60.0) -> None:
         """Claim the workflow for this engine."""
@@ -95,7 +75,7 @@ class World:
     def run(
         self,
         backend: FakeBackend,
-        source: str | Mapping[str, str],
+        source: Source,
         values: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> WorkflowRecord:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -15,12 +14,11 @@ from orchestrator.engine.run import Run
 from orchestrator.model.failures import Failure
 from orchestrator.model.job import Submission, SubmissionHandle
 from orchestrator.model.manifest import Manifest
-from orchestrator.model.records import WorkflowRecord
 from orchestrator.model.states import WorkflowState
 from orchestrator.store.base import Journal, Store
 from orchestrator.store.memory import MemoryStore
-from orchestrator.wdl import document, inputs
-from orchestrator.wdl.bundle import Bundle
+from tests import submitting
+from tests.submitting import Source
 
 ROOT = "11111111-2222-3333-4444-555555555555"
 
@@ -32,31 +30,19 @@ class Stepped:
 
     def __init__(
         self,
-        source: str | Mapping[str, str],
+        source: Source,
         values: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
         root: str = "/nowhere",
         **settings: Any,
     ) -> None:
-        files = {"main.wdl": source} if isinstance(source, str) else dict(source)
-        self.document = document.load(Bundle("main.wdl", files))
+        self.document = submitting.loaded(source)
         self.backend = FakeBackend(lambda submission, index: None)
         self.settings = RunSettings(
             root=root, retry=RetryPolicy(first_delay_seconds=100.0), **settings
         )
         self.store: Store = MemoryStore()
-        self.store.create(
-            WorkflowRecord(
-                id=ROOT,
-                root_id=ROOT,
-                name=self.document.workflow_name,
-                state=WorkflowState.SUBMITTED,
-                bundle=self.document.bundle.digest,
-                inputs=json.dumps(inputs.bind(self.document, values or {}).json),
-                options=json.dumps(options or {}),
-                directory=f"w/{ROOT}",
-            )
-        )
+        submitting.submit(self.store, self.document, values, options, ROOT)
         (self.lease,) = self.store.claim("test", 1e6, 1)
         self.now = 1000.0
         self.open()
