@@ -31,8 +31,8 @@ class Change:
 
     A finished job carries its manifest (the truth about it), or, where none was written, the
     failure that the backend reads from its own records. `return_code` in a manifest is not judged
-    here. `job_id` is the child's own id (`<parent>:<index>` in an array on AWS Batch). The reasons and
-    `exit_code` (the container's) are the backend's own words, where it has such. `phases` are
+    here. `job_id` is the child's own id (`<parent>:<index>` in an array on AWS Batch). The reasons
+    and `exit_code` (the container's) are the backend's own words, where it has such. `phases` are
     what only the backend knows: those before the ones in the manifest.
     """
 

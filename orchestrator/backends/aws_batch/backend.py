@@ -101,6 +101,7 @@ class AwsBatchBackend:
         self._pace = Pace(self._settings.submissions_per_second, sleep=sleep)
         self._lock = threading.Lock()
         self._events = (
+            on_spot=self._is_spot,
             EventQueue(
                 lambda: clients.sqs,
                 deployment.event_queue_url,
@@ -175,6 +176,10 @@ class AwsBatchBackend:
         return shape.queue or self._deployment.default_queue_arn
 
     def _queue(self, shape: Shape) -> Queue | None:
+    def _is_spot(self, arn: str) -> bool:
+        arn = arn or self._deployment.default_queue_arn
+        return any(queue.arn == arn and queue.kind == "spot" for queue in self._deployment.queues)
+
         arn = self._queue_arn(shape)
         return next((queue for queue in self._deployment.queues if queue.arn == arn), None)
 

@@ -26,17 +26,39 @@ class Ended:
     container_reason: str = ""
     exit_code: int | None = None
     vanished: bool = False  # AWS Batch does not know the job any more
+    on_spot: bool = True  # its queue's hosts may be taken away
 
 
-# The first that is found anywhere in the reasons.
+# The first that is found anywhere in the reasons. What is SPOT_LOSS here is LOST off spot.
 _TABLE: tuple[tuple[re.Pattern[str], FailureCode, str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), code, message)
     for pattern, code, message in (
         (re.escape(CANCELLED), FailureCode.ABORTED, "aborted"),
         (
-            r"Host EC2 .*terminated|spot.*(interrupt|terminat|reclaim)|instance.*terminated",
+            r"Host EC2 .*(terminat|stopp)|spot.*(interrupt|terminat|reclaim)|instance.*terminated",
             FailureCode.SPOT_LOSS,
             "the host was taken away while the job ran",
+        ),
+        (
+            r"CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY",
+            FailureCode.SPOT_LOSS,
+            "AWS had no host for the job within the time that its queue allows",
+        ),
+        (
+            r"MISCONFIGURATION:SERVICE_ROLE_PERMISSIONS",
+            FailureCode.SUBMIT_REFUSED,
+            "AWS Batch may not start hosts: the environment's service role lacks permissions",
+        ),
+        (
+            r"MISCONFIGURATION|ACTION_REQUIRED",
+            FailureCode.SUBMIT_REFUSED,
+            "the queue can never place this job: see cpu, memory, gpuCount and the hosts of its "
+            "compute environments",
+        ),
+        (
+            r"UNDETERMINED|Batch job is blocked",
+            FailureCode.SUBMIT_REFUSED,
+            "the job could not be placed within the time that its queue allows",
         ),
         (
             r"OutOfMemory|memory usage",
@@ -49,26 +71,54 @@ _TABLE: tuple[tuple[re.Pattern[str], FailureCode, str], ...] = tuple(
             "the job ran longer than its `jobTimeout`",
         ),
         (
-            r"no space left on device",
-            FailureCode.DISK_FULL,
-            "the host's disk was full",
-        ),
-        (
-            r"CannotPull|pull image manifest|manifest unknown|repository does not exist"
-            r"|toomanyrequests|pull access denied",
+            r"CannotPull.*no space left on device",
             FailureCode.IMAGE_PULL_FAILED,
-            "the image cannot be pulled: check its name, and the execution role's right to read it",
+            "the host's disk was too full for the image",
+        ),
+        (r"no space left on device", FailureCode.DISK_FULL, "the host's disk was full"),
+        (
+            r"toomanyrequests|rate limit|CannotPull.*(429|Throttl|Rate exceeded)",
+            FailureCode.IMAGE_PULL_FAILED,
+            "the registry was asked for images too often; a pull-through cache or a login helps",
         ),
         (
-            r"DockerTimeoutError|CannotStart|CannotCreate|CannotInspect|ContainerRuntime"
+            r"CannotPull.*(not found|manifest unknown|denied|not authorized|no basic auth|40[134]\b"
+            r"|does not exist|invalid reference|no matching manifest|no match for platform)"
+            r"|manifest unknown|repository does not exist|pull access denied",
+            FailureCode.IMAGE_NOT_FOUND,
+            "the image does not exist, not for this architecture, or may not be read: check its "
+            "name, and the execution role's rights or the registry's login",
+        ),
+        (
+            r"CannotPull|pull image manifest",
+            FailureCode.IMAGE_PULL_FAILED,
+            "the image could not be pulled",
+        ),
+        (
+            r"CannotInspect|CannotStop|Could not transition to stopped",
+            FailureCode.LOST,
+            "the host lost sight of the container, and there is no manifest",
+        ),
+        (
+            r"agent.*disconnected",
+            FailureCode.LOST,
+            "the host lost its connection to AWS",
+        ),
+        (
+            r"(CannotStart|CannotCreate|runtime create failed).*exec:.*/sh\b.*no such file",
+            FailureCode.CONTAINER_START_FAILED,
+            "the host lacks the static tools that jobs run on",
+        ),
+        (
+            r"DockerTimeoutError|ContainerRuntimeTimeout|Could not transition to",
+            FailureCode.CONTAINER_START_FAILED,
+            "the host's Docker did not answer in time",
+        ),
+        (
+            r"CannotStart|CannotCreate|ContainerRuntime|CgroupError|platform resources"
             r"|ResourceInitializationError|TaskFailedToStart|Task failed to start",
             FailureCode.CONTAINER_START_FAILED,
             "the container cannot be started on its host",
-        ),
-        (
-            r"MISCONFIGURATION|CAPACITY:",
-            FailureCode.SUBMIT_REFUSED,
-            "the queue can never place this job, or could not within its time limit",
         ),
         (
             r"Dependent Job failed",
@@ -146,6 +196,8 @@ def _from_text(ended: Ended) -> Failure | None:
     said = _said(ended)
     for pattern, code, message in _TABLE:
         if pattern.search(said):
+            if code is FailureCode.SPOT_LOSS and not ended.on_spot:
+                code = FailureCode.LOST
             return Failure(code, _with(message, ended))
     return None
 

@@ -21,10 +21,6 @@ EXITED = "Essential container in task exited"
         ),
         (Ended(False, "Job attempt duration exceeded timeout", "", 137), FailureCode.TIMEOUT),
         (
-            Ended(False, "Task failed to start", "CannotPullContainerError: manifest unknown"),
-            FailureCode.IMAGE_PULL_FAILED,
-        ),
-        (
             Ended(False, "Task failed to start", "CannotStartContainerError: no such file"),
             FailureCode.CONTAINER_START_FAILED,
         ),
@@ -34,6 +30,10 @@ EXITED = "Essential container in task exited"
         ),
         (
             Ended(False, "x", "CannotPullContainerError: write /a: no space left on device"),
+            FailureCode.IMAGE_PULL_FAILED,
+        ),
+        (
+            Ended(False, EXITED, "write /data/x: no space left on device", 1),
             FailureCode.DISK_FULL,
         ),
         (Ended(False, CANCELLED, "", 143), FailureCode.ABORTED),
@@ -72,3 +72,129 @@ def test_an_ordinary_end_does_not_say_why_the_wrapper_was_stopped() -> None:
     failure = why_stopped(Ended(False, "stopped by ann", "", 143))
     assert failure is not None
     assert "stopped by ann" in failure.message
+
+
+STARTING = "Task failed to start"
+PULL = "CannotPullContainerError: Error response from daemon: "
+
+
+@pytest.mark.parametrize(
+    ("container_reason", "code"),
+    [
+        (
+            f"{PULL}manifest for ubuntu:99 not found: manifest unknown: manifest unknown",
+            FailureCode.IMAGE_NOT_FOUND,
+        ),
+        (
+            f"{PULL}pull access denied for a/b, repository does not exist or may require "
+            "'docker login': denied: requested access to the resource is denied",
+            FailureCode.IMAGE_NOT_FOUND,
+        ),
+        (
+            "CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to "
+            "resolve ref docker.io/library/x:y: not found",
+            FailureCode.IMAGE_NOT_FOUND,
+        ),
+        (
+            "CannotPullECRContainerError: AccessDeniedException: User: x is not authorized to "
+            "perform: ecr:BatchGetImage",
+            FailureCode.IMAGE_NOT_FOUND,
+        ),
+        (
+            f"{PULL}no matching manifest for linux/arm64/v8 in the manifest list entries",
+            FailureCode.IMAGE_NOT_FOUND,
+        ),
+        (
+            f"{PULL}toomanyrequests: You have reached your pull rate limit. You may increase the "
+            "limit by authenticating and upgrading",
+            FailureCode.IMAGE_PULL_FAILED,
+        ),
+        (
+            f"{PULL}Get https://registry-1.docker.io/v2/: net/http: request canceled while waiting "
+            "for connection",
+            FailureCode.IMAGE_PULL_FAILED,
+        ),
+        (
+            "CannotPullContainerError: failed to register layer: write /a: no space left on device",
+            FailureCode.IMAGE_PULL_FAILED,
+        ),
+        (
+            "DockerTimeoutError: Could not transition to started; timed out after waiting 3m0s",
+            FailureCode.CONTAINER_START_FAILED,
+        ),
+        (
+            "DockerTimeoutError: Could not transition to stopped; timed out after waiting 30s",
+            FailureCode.LOST,
+        ),
+        (
+            "CannotInspectContainerError: Could not transition to inspecting; timed out after "
+            "waiting 30s",
+            FailureCode.LOST,
+        ),
+        (
+            "CannotStartContainerError: Error response from daemon: OCI runtime create failed: "
+            'exec: "/opt/orchestrator/tools/sh": stat /opt/orchestrator/tools/sh: no such file or '
+            "directory: unknown",
+            FailureCode.CONTAINER_START_FAILED,
+        ),
+        (
+            "CgroupError: Agent could not create task's platform resources",
+            FailureCode.CONTAINER_START_FAILED,
+        ),
+        (
+            "ResourceInitializationError: unable to pull secrets or registry auth",
+            FailureCode.CONTAINER_START_FAILED,
+        ),
+    ],
+)
+def test_what_the_container_service_says_of_a_container_that_did_not_run(
+    container_reason: str, code: FailureCode
+) -> None:
+    assert classify(Ended(False, STARTING, container_reason)).code is code
+
+
+@pytest.mark.parametrize(
+    ("status_reason", "code"),
+    [
+        (
+            "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE - CE(s) associated with the job "
+            "queue cannot meet the job requirement.",
+            FailureCode.SUBMIT_REFUSED,
+        ),
+        (
+            "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - The job resource requirement "
+            "(vCPU/memory/GPU) is higher than that can be met by the CE(s) attached to the job "
+            "queue.",
+            FailureCode.SUBMIT_REFUSED,
+        ),
+        (
+            "MISCONFIGURATION:SERVICE_ROLE_PERMISSIONS - Batch service role lacks a permission.",
+            FailureCode.SUBMIT_REFUSED,
+        ),
+        (
+            "UNDETERMINED - Batch job is blocked, root cause is undetermined.",
+            FailureCode.SUBMIT_REFUSED,
+        ),
+        (
+            "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - All compute environments have insufficient "
+            "capacity to service the job.",
+            FailureCode.SPOT_LOSS,
+        ),
+        ("Host EC2 (instance i-0b5ff9a2) terminated.", FailureCode.SPOT_LOSS),
+        ("Dependent Job failed", FailureCode.SUBMIT_REFUSED),
+    ],
+)
+def test_a_job_that_was_stuck_or_lost_fails_with_batchs_own_reason(
+    status_reason: str, code: FailureCode
+) -> None:
+    failure = classify(Ended(False, status_reason))
+    assert failure.code is code
+    assert status_reason in failure.message
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["Host EC2 (instance i-1) terminated.", "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - none"],
+)
+def test_a_host_that_is_not_of_spot_is_lost_without_being_taken_away(reason: str) -> None:
+    assert classify(Ended(False, reason, on_spot=False)).code is FailureCode.LOST
