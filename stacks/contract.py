@@ -86,7 +86,7 @@ class ContractStack(EnvironmentStack):
             fair_share=True,  # a queue gets its policy when it is made, or never
             max_memory_mib=memory_mib,
             max_gpus=plan.pool.gpus,
-            max_disk_gib=self._settings.worker.data_volume_gib,
+            max_disk_gib=self._settings.worker.data_volume_max_gib,
         )
 
     def _registries(self) -> deployment.Registries:

@@ -25,7 +25,9 @@ class IdentityStack(EnvironmentStack):
         super().__init__(scope, "identity", settings=settings, description="roles")
         environment, identity = settings.environment, settings.identity
         keys = [*([key.key_arn] if key else []), *settings.storage.kms_keys]
-        self.worker = worker.make(self, "WorkerRole", environment=environment)
+        self.worker = worker.make(
+            self, "WorkerRole", environment=environment, disk_key=key.key_arn if key else None
+        )
         self.job = jobs.make(self, "JobRole", bucket=bucket, storage=settings.storage, keys=keys)
         self.execution = jobs.make_execution(
             self,

@@ -24,6 +24,7 @@ WILDCARDS: Final[Mapping[str, str]] = {
     "ClaimVolumes": "by condition only unclaimed volumes of this environment, for itself",
     "EndJobs": "ids of jobs are made by Batch; they carry no name",
     "FindEndpoint": _NO_RESOURCES,
+    "LetVolumesGoWithItself": "by condition only the instance whose credentials are used",
     "HearOfBatch": "one queue of this environment",
     "JoinCluster": "Batch names its clusters, when it makes them",
     "List": "keys of the environment's own bucket",

@@ -60,7 +60,8 @@ class Alarms(Construct):
             "WorkerDisk",
             readings.worker_disk_used,
             f"The data disk of a worker host is {monitoring.disk_used_percent} % full or more: "
-            "its jobs are about to fail. Raise worker.data_volume_gib and deploy.",
+            "its jobs are about to fail. It may have grown as far as it may: raise "
+            "worker.data_volume_max_gib and deploy. The log streams */disk say what hinders it.",
             threshold=monitoring.disk_used_percent,
         )
         if readings.host is not None:

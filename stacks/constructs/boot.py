@@ -32,13 +32,19 @@ def script(stack: Stack, variables: Mapping[str, str], *names: str) -> str:
     return "\n".join(["#!/bin/bash", *lines, _without_comments(assets.script(*names)), ""])
 
 
-def assembled(scope: Construct, id: str, *names: str) -> s3_assets.Asset:
-    """The committed scripts of these names as one asset, for what is fetched at boot."""
+def assembled(
+    scope: Construct, id: str, *names: str, variables: Mapping[str, str] | None = None
+) -> s3_assets.Asset:
+    """`variables` and the committed scripts of these names as one asset, fetched at boot.
+
+    What is known only as it is deployed cannot be in an asset: scripts get that as environment.
+    """
     # A directory of its own name: an asset's hash is that of its content alone.
     directory = Path(tempfile.mkdtemp(prefix="boot-"))
     try:
         path = directory / "boot.sh"
-        path.write_text(f"#!/bin/bash\n{assets.script(*names)}", encoding="utf-8")
+        lines = "".join(f"{k}={shlex.quote(v)}\n" for k, v in (variables or {}).items())
+        path.write_text(f"#!/bin/bash\n{lines}{assets.script(*names)}", encoding="utf-8")
         return s3_assets.Asset(scope, id, path=str(path))
     finally:
         shutil.rmtree(directory)

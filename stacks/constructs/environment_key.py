@@ -8,6 +8,10 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 _SERVICES = ("cloudwatch", "events", "sns")
+SERVICE_ROLES = (
+    "autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling",
+    "spot.amazonaws.com/AWSServiceRoleForEC2Spot",
+)
 
 
 def find(
@@ -16,8 +20,9 @@ def find(
     """None for AWS's own keys; else the key that is there, or one made here.
 
     One that is made here is rotated every year. Its policy lets in what AWS does on the account's
-    behalf: Auto Scaling starts hosts with encrypted disks (without that they end as they start),
-    and EventBridge and CloudWatch write to encrypted topics, which they cannot with AWS's own key.
+    behalf: Auto Scaling and EC2 Spot start hosts with encrypted disks (without that they end as
+    they start), and EventBridge and CloudWatch write to encrypted topics, which they cannot with
+    AWS's own key.
     """
     if kms_key == "aws":
         return None
@@ -31,34 +36,7 @@ def find(
         enable_key_rotation=True,
         removal_policy=removal_policy,
     )
-    auto_scaling = iam.ArnPrincipal(
-        f"arn:{stack.partition}:iam::{stack.account}:role/aws-service-role/"
-        "autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
-    )
-    # EC2 User Guide, "Required AWS KMS key policy for use with encrypted volumes".
-    key.add_to_resource_policy(
-        iam.PolicyStatement(
-            sid="AutoScalingStartsHosts",
-            principals=[auto_scaling],
-            actions=[
-                "kms:Decrypt",
-                "kms:DescribeKey",
-                "kms:Encrypt",
-                "kms:GenerateDataKey*",
-                "kms:ReEncrypt*",
-            ],
-            resources=["*"],
-        )
-    )
-    key.add_to_resource_policy(
-        iam.PolicyStatement(
-            sid="AutoScalingGivesDisksTheKey",
-            principals=[auto_scaling],
-            actions=["kms:CreateGrant"],
-            resources=["*"],
-            conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}},
-        )
-    )
+    _let_aws_start_hosts(key)
     key.add_to_resource_policy(
         iam.PolicyStatement(
             sid="NotificationsAreEncrypted",
@@ -69,3 +47,44 @@ def find(
         )
     )
     return key
+
+
+def _let_aws_start_hosts(key: kms.Key) -> None:
+    """By a condition, not as principals: a policy that names a role which is not there is refused,
+    and AWS makes these two when they are first needed.
+
+    Source: EC2 User Guide, "Required AWS KMS key policy for use with encrypted volumes" (Auto
+    Scaling) and "Grant access to customer managed keys" (Spot Instances).
+    """
+    stack = Stack.of(key)
+    prefix = f"arn:{stack.partition}:iam::{stack.account}:role/aws-service-role"
+    these = {
+        "StringEquals": {"kms:CallerAccount": stack.account},
+        "ArnEquals": {
+            "aws:PrincipalArn": [f"{prefix}/{role}" for role in SERVICE_ROLES],
+        },
+    }
+    key.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="AwsStartsHosts",
+            principals=[iam.AnyPrincipal()],
+            actions=[
+                "kms:Decrypt",
+                "kms:DescribeKey",
+                "kms:Encrypt",
+                "kms:GenerateDataKey*",
+                "kms:ReEncrypt*",
+            ],
+            resources=["*"],
+            conditions=these,
+        )
+    )
+    key.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="AwsGivesDisksTheKey",
+            principals=[iam.AnyPrincipal()],
+            actions=["kms:CreateGrant"],
+            resources=["*"],
+            conditions=these | {"Bool": {"kms:GrantIsForAWSResource": "true"}},
+        )
+    )

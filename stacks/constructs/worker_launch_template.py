@@ -10,7 +10,7 @@ from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 from stacks import assets, naming
-from stacks.constructs import boot, ecs_agent
+from stacks.constructs import boot, disk_growth, ecs_agent
 from stacks.constructs.roles import statements
 from stacks.instance_types import Architecture
 from stacks.settings import Settings
@@ -45,7 +45,19 @@ class WorkerLaunchTemplate(Construct):
             (tool, s3_assets.Asset(self, f"Tool-{tool.name}", path=str(tool.path)))
             for tool in assets.tools(architecture)
         ]
-        reporting = boot.assembled(self, "Reporting", "report.sh", "worker/report.sh")
+        services = boot.assembled(
+            self,
+            "Services",
+            "worker/growth.sh",
+            "report.sh",
+            "worker/report.sh",
+            variables={
+                **disk_growth.variables(settings),
+                "SCRATCH_PATH": worker.scratch_path,
+                "LOG_GROUP": naming.worker_log_group(settings.environment),
+            },
+        )
+        daemon = disk_growth.daemon(self, "DiskGrowth")
         self.boot_policy = iam.Policy(
             self,
             "BootPolicy",
@@ -56,7 +68,7 @@ class WorkerLaunchTemplate(Construct):
                     actions=["s3:GetObject"],
                     resources=[
                         asset.bucket.arn_for_objects(asset.s3_object_key)
-                        for asset in (*(a for _, a in tools), reporting)
+                        for asset in (*(a for _, a in tools), services, daemon)
                     ],
                 ),
                 *(
@@ -75,10 +87,13 @@ class WorkerLaunchTemplate(Construct):
         paths = {"TOOLS_PATH": worker.tools_path, "SCRATCH_PATH": worker.scratch_path}
         lines = (f"{t.name} {a.s3_bucket_name} {a.s3_object_key} {t.sha256}" for t, a in tools)
         variables = {
-            **paths,
+            "TOOLS_PATH": worker.tools_path,
             "TOOLS": "\n".join(lines),
-            "REPORTING": f"{reporting.s3_bucket_name} {reporting.s3_object_key}",
-            "LOG_GROUP": naming.worker_log_group(settings.environment),
+            "SERVICES": "\n".join(
+                f"{name} {asset.s3_bucket_name} {asset.s3_object_key}"
+                for name, asset in {"services.sh": services, "ebs_autoscale.zip": daemon}.items()
+            ),
+            "DISK_KEY": key.key_arn if key else "",
             **({"REGISTRY_SECRET": secret} if secret else {}),
         }
         login = ["worker/registry.sh"] if secret else []

@@ -308,11 +308,14 @@ class Compute(Pool):
 class Worker(Section):
     """Worker hosts. Paths are theirs, and jobs see them under the same names.
 
-    The data disk holds what jobs write (`scratch_path`) and Docker's images.
+    The data disk holds what jobs write (`scratch_path`) and Docker's images. It starts with
+    `data_volume_gib` and grows before it is full, up to `data_volume_max_gib` for all volumes of a
+    host together; the same number: it does not grow. It is gone with its host.
     """
 
     root_volume_gib: int = Field(30, ge=30, le=1000)
     data_volume_gib: int = Field(200, ge=20, le=65_536)
+    data_volume_max_gib: int = Field(2000, ge=20, le=65_536)
     data_volume_mib_per_second: int = Field(250, ge=125, le=2000)
     data_volume_iops: int = Field(3000, ge=3000, le=80_000)
     tools_path: HostPath = "/opt/orchestrator/tools"

@@ -108,6 +108,13 @@ def a_pinned_image_is_used(settings: Settings) -> Iterator[Finding]:
 def disks_are_possible(settings: Settings) -> Iterator[Finding]:
     """gp3: at most 500 IOPS a GiB and 0.25 MiB/s an IOPS (EBS User Guide)."""
     worker = settings.worker
+    if worker.data_volume_max_gib < worker.data_volume_gib:
+        yield error(
+            "worker.data_volume_max_gib worker.data_volume_gib",
+            f"{worker.data_volume_max_gib} is less than the {worker.data_volume_gib} GiB to begin "
+            "with",
+            "data_volume_max_gib = data_volume_gib for a disk that does not grow",
+        )
     if worker.data_volume_iops > 500 * worker.data_volume_gib:
         yield error(
             "worker.data_volume_iops worker.data_volume_gib",

@@ -314,3 +314,18 @@ def test_the_hosts_requirements_are_what_is_locked() -> None:
 
 def test_the_command_that_errors_name_exists() -> None:
     assert re.search(r"^assets:", (ROOT / "Makefile").read_text(), re.M)
+
+
+def test_the_daemon_of_the_disk_is_shipped_alone(tmp_path: Path) -> None:
+    """Every job could read it, so nothing else of the orchestrator is in it."""
+    import aws_cdk as cdk
+
+    from stacks.constructs import disk_growth
+
+    app = cdk.App(outdir=str(tmp_path))
+    disk_growth.daemon(cdk.Stack(app, "stack"), "Daemon")
+    app.synth()
+    (shipped,) = [path for path in tmp_path.glob("asset.*") if path.is_dir()]
+    files = {str(path.relative_to(shipped)) for path in shipped.rglob("*") if path.is_file()}
+    assert {"ebs_autoscale/__main__.py", "ebs_autoscale/growth.py"} <= files
+    assert all(re.fullmatch(r"ebs_autoscale/\w+\.py", name) for name in files), files

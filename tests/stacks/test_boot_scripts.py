@@ -256,7 +256,8 @@ def test_lvm_is_installed_where_it_is_missing(host: Path, failures: int, works: 
         "dnf",
         """left=$(cat "$STATE/left")
         if ((left > 0)); then echo $((left - 1)) >"$STATE/left"; exit 1; fi
-        cp "$STATE/lvcreate.rpm" "${BASH_SOURCE%/*}/lvcreate"""",
+        cp "$STATE/lvcreate.rpm" "$STATE/lvcreate"
+        """,
     )
     done = disks.boot()
     assert (done.returncode == 0) == works, done.stderr

@@ -134,10 +134,20 @@ def test_a_key_of_its_own_encrypts_everything_and_lets_in_what_aws_does_for_us(
     assert key["Properties"]["EnableKeyRotation"] is True
     assert key["DeletionPolicy"] == "Retain"
     statements = {s.get("Sid"): s for s in key["Properties"]["KeyPolicy"]["Statement"]}
-    grant = statements["AutoScalingGivesDisksTheKey"]
+    # Principals that may not be there yet would make the key impossible: AWS makes these two when
+    # they are first needed.
+    for sid in ("AwsStartsHosts", "AwsGivesDisksTheKey"):
+        statement = statements[sid]
+        condition = str(statement["Condition"])
+        assert (
+            "role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
+            in condition
+        )
+        assert "role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot" in condition
+        assert statement["Condition"]["StringEquals"] == {"kms:CallerAccount": "111122223333"}
+    grant = statements["AwsGivesDisksTheKey"]
     assert grant["Action"] == "kms:CreateGrant"
-    assert "AWSServiceRoleForAutoScaling" in str(grant["Principal"])
-    assert grant["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+    assert grant["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": "true"}
     services = statements["NotificationsAreEncrypted"]["Principal"]["Service"]
     assert services == ["cloudwatch.amazonaws.com", "events.amazonaws.com", "sns.amazonaws.com"]
     (rule,) = _bucket(made["storage"])["Properties"]["BucketEncryption"][

@@ -66,8 +66,11 @@ def test_shellcheck_finds_nothing(parts: list[tuple[str, str]]) -> None:
         pytest.skip("there is no shellcheck")
     scripts = [body for kind, body in parts if kind != "text/cloud-config"]
     scripts += [
-        f"#!/bin/bash\n{assets.script('report.sh', f'{host}/report.sh')}"
-        for host in ("worker", "host")
+        f"#!/bin/bash\n{assets.script(*names)}"
+        for names in (
+            ("worker/growth.sh", "report.sh", "worker/report.sh"),
+            ("report.sh", "host/report.sh"),
+        )
     ]
     assert len(scripts) == 10
     for script in scripts:

@@ -32,14 +32,32 @@ blank_disk() {
   return 1
 }
 
+# lvm2 is not in the image. It comes from Amazon Linux's own repository, through the S3 endpoint.
+install_lvm() {
+  local attempt
+  for attempt in 1 2 3 4 5; do
+    if command -v lvcreate >/dev/null || dnf -q -y install lvm2; then return; fi
+    sleep $((attempt * 5))
+  done
+  echo "orchestrator: lvm2 cannot be installed" >&2
+  return 1
+}
+
+# A logical volume, so that other disks can join later. Each step looks whether it is done: a boot
+# may end in between, and what has data is never made anew.
 format_once() {
   local disk second
   for second in {1..60}; do
     if blkid -L "$label" >/dev/null; then return; fi
-    if disk=$(blank_disk); then
-      mkfs.xfs -q -L "$label" "$disk"
+    if vgs "$label" >/dev/null 2>&1; then
+      lvs "$label/data" >/dev/null 2>&1 || lvcreate -q -y -l 100%FREE -n data "$label"
+      blkid -p "/dev/$label/data" >/dev/null 2>&1 || mkfs.xfs -q -L "$label" "/dev/$label/data"
       udevadm settle
-      return
+      continue
+    fi
+    if disk=$(blank_disk); then
+      vgcreate -q "$label" "$disk"
+      continue
     fi
     sleep 1
   done
@@ -55,6 +73,7 @@ mount_once() { # mount_once SOURCE TARGET OPTIONS...
 }
 
 guard_agent
+install_lvm
 format_once
 mount_once "LABEL=$label" "$volume" -o noatime
 install -d -m 1777 "$volume/scratch"

@@ -5,6 +5,7 @@ report_files() {
   echo "ecs-agent /var/log/ecs/ecs-agent.log"
   echo "ecs-init /var/log/ecs/ecs-init.log"
   echo "boot /var/log/cloud-init-output.log"
+  echo "disk /var/log/orchestrator/disk.log"
 }
 
 # Blocks or inodes, whichever there are fewer of.

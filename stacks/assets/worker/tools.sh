@@ -1,6 +1,6 @@
-# Installs the static tools that every job sees, read-only, at TOOLS_PATH, and starts reporting.
-# Needs: TOOLS_PATH, SCRATCH_PATH, LOG_GROUP; TOOLS: lines of NAME BUCKET KEY SHA256; REPORTING:
-# BUCKET KEY.
+# Installs the static tools that every job sees, read-only, at TOOLS_PATH; then what the host runs
+# beside its jobs.
+# Needs: TOOLS_PATH, DISK_KEY; TOOLS: lines of NAME BUCKET KEY SHA256; SERVICES: NAME BUCKET KEY.
 
 set -euo pipefail
 
@@ -11,11 +11,13 @@ while read -r name bucket key sha256; do
 done <<<"$TOOLS"
 ln -sfn busybox "$TOOLS_PATH/sh"
 
-# A host that works but cannot report is still a good one.
-report() {
-  local bucket key script=/var/lib/orchestrator/reporting.sh
-  read -r bucket key <<<"$REPORTING"
-  fetch "$bucket" "$key" "" "$script" &&
-    LOG_GROUP=$LOG_GROUP SCRATCH_PATH=$SCRATCH_PATH bash "$script"
+# A host that works but cannot report, or whose disk cannot grow, is still a good one.
+services() {
+  local bucket key place=/var/lib/orchestrator
+  export ASSET_REGION ASSET_DOMAIN DISK_KEY DAEMON=$place/ebs_autoscale.zip
+  while read -r name bucket key; do
+    fetch "$bucket" "$key" "" "$place/$name" || return
+  done <<<"$SERVICES"
+  bash "$place/services.sh"
 }
-report || echo "orchestrator: this host sends no logs and no reports" >&2
+services || echo "orchestrator: this host sends no logs and no reports" >&2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
@@ -14,9 +15,10 @@ INSTANCE_TAG = "orchestrator:instance"
 _OWN_ARN = "${ec2:SourceInstanceARN}"  # of the instance whose credentials are used
 
 
-def make(scope: Construct, id: str, *, environment: str) -> iam.Role:
+def make(scope: Construct, id: str, *, environment: str, disk_key: str | None) -> iam.Role:
     """Join a cluster, pull images, write the workers' log group, act on own volumes; no data.
 
+    `disk_key` encrypts the volumes; None: AWS's own key, which anybody in the account may use so.
     The compute stack adds boot assets, by their exact keys.
     """
     role = iam.Role(
@@ -30,6 +32,8 @@ def make(scope: Construct, id: str, *, environment: str) -> iam.Role:
     statements.write_logs(role, "WriteHostLogs", scope, naming.worker_log_group(environment))
     statements.reach_by_session_manager(role)
     _act_on_own_volumes(role, environment)
+    if disk_key:
+        _encrypt_volumes(role, disk_key)
     return role
 
 
@@ -126,5 +130,44 @@ def _act_on_own_volumes(role: iam.Role, environment: str) -> None:
             "ArnEquals": {
                 "ec2:SourceInstanceARN": statements.arn(role, "ec2", "instance/${ec2:InstanceID}")
             }
+        },
+    )
+    # The volumes that are added go with the instance. Of an instance's attributes it is the only
+    # one: with others (its user data) one would choose what the host executes.
+    statements.allow(
+        role,
+        "LetVolumesGoWithItself",
+        ["ec2:ModifyInstanceAttribute"],
+        [statements.arn(role, "ec2", "instance/*")],
+        {
+            "ArnEquals": {
+                "ec2:SourceInstanceARN": statements.arn(role, "ec2", "instance/${ec2:InstanceID}")
+            },
+            "StringEquals": {"ec2:Attribute": "BlockDeviceMapping"},
+        },
+    )
+
+
+def _encrypt_volumes(role: iam.Role, key: str) -> None:
+    """What EC2 asks of whoever makes and attaches encrypted volumes; only through EC2.
+
+    Source: EBS User Guide, "Permissions for IAM users" of EBS encryption.
+    """
+    through = f"ec2.{Stack.of(role).region}.{Stack.of(role).url_suffix}"
+    statements.allow(
+        role,
+        "EncryptVolumes",
+        ["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext"],
+        [key],
+        {"StringEquals": {"kms:ViaService": through}},
+    )
+    statements.allow(
+        role,
+        "GiveVolumesTheKey",
+        ["kms:CreateGrant"],
+        [key],
+        {
+            "StringEquals": {"kms:ViaService": through},
+            "Bool": {"kms:GrantIsForAWSResource": "true"},
         },
     )
