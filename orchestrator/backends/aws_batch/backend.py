@@ -27,6 +27,7 @@ from orchestrator.backends.aws_batch import (
 from orchestrator.backends.aws_batch.bundles import Bundles, split
 from orchestrator.backends.aws_batch.definitions_cleaning import Cleaning, Verdict
 from orchestrator.backends.aws_batch.event_queue import EventQueue
+from orchestrator.backends.aws_batch.foreign_hosts import Tools
 from orchestrator.backends.aws_batch.job_definitions import JobDefinitions
 from orchestrator.backends.aws_batch.manifests import Manifests
 from orchestrator.backends.aws_batch.pace import Pace
@@ -88,7 +89,11 @@ class AwsBatchBackend:
             secrets=lambda: clients.secrets,
         )
         self._definitions = JobDefinitions(
-            clients.batch, deployment, self._registries, registering=clients.submitting
+            clients.batch,
+            deployment,
+            self._registries,
+            registering=clients.submitting,
+            cli_path=self._settings.cli_path if self._settings.tools_directory else "",
         )
         self._poller = Poller(
             clients.batch,
@@ -112,6 +117,11 @@ class AwsBatchBackend:
             if deployment.event_queue_url
             else None
         )
+        self._tools: Tools | None = None
+        if self._settings.tools_directory is not None:
+            self._tools = Tools(
+                lambda: clients.s3, deployment.scratch_root, self._settings.tools_directory
+            )
         self._wrapper = wrapper.wrapper_script()
         self._wrapper_sha256 = hashlib.sha256(self._wrapper).hexdigest()
         self._wrapper_put_at = float("-inf")
@@ -278,6 +288,9 @@ class AwsBatchBackend:
         environment = stage.environment(
             self._bundles.prefix(handle.id), self._wrapper_uri, self._wrapper_sha256
         )
+        if self._tools is not None:
+            queue = self._queue(shape)
+            environment |= self._tools.environment(queue.architecture if queue else "x86_64")
         request: dict[str, Any] = {
             "jobName": names.job_name(handle),
             "jobQueue": self._queue_arn(shape),

@@ -12,7 +12,7 @@ import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from orchestrator.backends.aws_batch import refusals, stage
+from orchestrator.backends.aws_batch import foreign_hosts, refusals, stage
 from orchestrator.backends.aws_batch.registries import Registries
 from orchestrator.deployment import Deployment
 from orchestrator.model.job import Shape
@@ -35,13 +35,16 @@ class JobDefinitions:
         registries: Registries | None = None,
         *,
         registering: BatchClient | None = None,
+        cli_path: str = "",
     ) -> None:
         """`registering`: a client that repeats nothing itself: after a lost answer the definition
-        is looked for, not registered again."""
+        is looked for, not registered again. `cli_path`: hosts are not ours.
+        """
         self._batch = batch
         self._deployment = deployment
         self._registries = registries or Registries(deployment)
         self._registering = registering or batch
+        self._cli_path = cli_path
         self._lock = threading.Lock()
         self._known: dict[str, str] = {}
 
@@ -66,7 +69,10 @@ class JobDefinitions:
         return all(found.get("status") != "ACTIVE" for found in answer["jobDefinitions"])
 
     def _properties(self, shape: Shape) -> dict[str, Any]:
-        return container_properties(self._deployment, shape, self._registries)
+        properties = container_properties(self._deployment, shape, self._registries)
+        if not self._cli_path:
+            return properties
+        return foreign_hosts.adapted(properties, self._cli_path, self._deployment.scratch_path)
 
     def _name(self, properties: dict[str, Any]) -> str:
         text = json.dumps(properties, sort_keys=True)

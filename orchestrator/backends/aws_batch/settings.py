@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from orchestrator.backends.aws_batch.registries import Login
 
@@ -17,6 +18,8 @@ class Settings:
 
     root: str = ""
     shared_mounts: tuple[str, ...] = ()  # of EFS and FSx: what jobs may mount of their hosts
+    tools_directory: Path | None = None  # hosts are not ours: see `foreign_hosts`
+    cli_path: str = "/usr/local/aws-cli"  # where such hosts have the AWS CLI, as Cromwell expects
     docker_mirror: str = ""  # takes the place of docker.io in the names of images
     docker_hub: Login | None = None
     submissions_per_second: float = 45.0  # of all workflows of this process; AWS allows 50

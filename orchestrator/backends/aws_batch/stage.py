@@ -10,9 +10,9 @@ from __future__ import annotations
 from orchestrator.backends.aws_batch.bundles import PER_BUNDLE
 from orchestrator.backends.wrapper.exit_codes import WrapperExit
 
-# $0 tools, $1 scratch. One s5cmd brings both objects; `<` and not -f: tar reads `a:b` as a host.
+# $0 tools, $1 scratch. Tools in the job's directory were brought by it: `foreign_hosts`. One s5cmd brings both objects; `<` and not -f: tar reads `a:b` as a host.
 # The first process of a container ignores SIGTERM unless it asks for it.
-_TEXT = f"""
+TEXT = f"""
 trap 'rm -rf "${{d:-}}"; exit {WrapperExit.TERMINATED}' TERM
 t=$0 i=${{AWS_BATCH_JOB_ARRAY_INDEX:-0}}
 d=$1/job-${{AWS_BATCH_JOB_ID%%:*}}-$i
@@ -20,7 +20,7 @@ say() {{ echo "wrapper: $1" >&2; }}
 if ! [ -x "$t/s5cmd" ] || ! [ -d "$1" ]; then
   say "this host lacks $t/s5cmd or $1"; exit {WrapperExit.TOOLS_MISSING}
 fi
-if ! (umask 077 && mkdir "$d"); then
+if [ "$t" != "$d/tools" ] && ! (umask 077 && mkdir "$d"); then
   [ -d "$d" ] || {{ say "cannot write to $1"; exit {WrapperExit.TOOLS_MISSING}; }}
   say "this job has run on this host before"; exit {WrapperExit.ALREADY_BEGUN}
 fi
@@ -47,12 +47,12 @@ s=$(sha256sum "$d/wrapper.sh")
   give_up {WrapperExit.WRAPPER_MISMATCH} "the wrapper is not the one that was submitted"
 tar -xzf - -C "$d" "$i" <"$d/bundle" || give_up {WrapperExit.PLAN_UNREADABLE} "the bundle is broken"
 exec "$t/sh" "$d/wrapper.sh" "$t" "$d/$i" "$AWS_BATCH_JOB_ID" "$d"
-"""
+""".strip()
 
 
 def command(tools_path: str, scratch_path: str) -> list[str]:
     """The command of every job definition."""
-    return [f"{tools_path}/sh", "-c", _TEXT.strip(), tools_path, scratch_path]
+    return [f"{tools_path}/sh", "-c", TEXT, tools_path, scratch_path]
 
 
 def environment(bundles: str, wrapper_uri: str, wrapper_sha256: str) -> dict[str, str]:
