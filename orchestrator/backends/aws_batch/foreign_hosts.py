@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 _TOOLS = ("busybox", "s5cmd")
 _KEPT_SECONDS = 6 * 3600.0  # the scratch prefix expires: they are put again from time to time
 
-# $0 the CLI's directory, $1 scratch, $2 the stage. POSIX sh with mkdir, chmod, ln, rm and sleep: all
-# that is there before the tools. CLI and pauses in the background: `wait` hears SIGTERM at once.
-# Directory and exit codes are the stage's.
+# $0 the CLI's directory, $1 scratch, $2 the stage. POSIX sh with mkdir, chmod, ln, rm and sleep:
+# all that is there before the tools. CLI and pauses in the background: `wait` hears SIGTERM at
+# once. Directory and exit codes are the stage's.
 _FETCH = f"""
 trap 'rm -rf "${{d:-}}"; exit {WrapperExit.TERMINATED}' TERM
 a=$0/v2/current/bin/aws i=${{AWS_BATCH_JOB_ARRAY_INDEX:-0}}

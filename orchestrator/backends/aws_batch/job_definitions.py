@@ -38,8 +38,8 @@ class JobDefinitions:
         cli_path: str = "",
     ) -> None:
         """`registering`: a client that repeats nothing itself: after a lost answer the definition
-        is looked for, not registered again. `cli_path`: hosts are not ours.
-        """
+        is looked for, not registered again. `cli_path`: where hosts that are not ours have the AWS
+        CLI."""
         self._batch = batch
         self._deployment = deployment
         self._registries = registries or Registries(deployment)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from orchestrator.backends.aws_batch.bundles import PER_BUNDLE
 from orchestrator.backends.wrapper.exit_codes import WrapperExit
 
-# $0 tools, $1 scratch. Tools in the job's directory were brought by it: `foreign_hosts`. One s5cmd brings both objects; `<` and not -f: tar reads `a:b` as a host.
+# $0 tools, $1 scratch. One s5cmd brings both objects; `<` and not -f: tar reads `a:b` as a host.
+# Tools in the job's own directory have come by `foreign_hosts`, which made it.
 # The first process of a container ignores SIGTERM unless it asks for it.
 TEXT = f"""
 trap 'rm -rf "${{d:-}}"; exit {WrapperExit.TERMINATED}' TERM
