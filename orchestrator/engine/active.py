@@ -96,15 +96,15 @@ class Active:
             case events.ObjectsWritten(_, error):
                 run.objects_written(error)
             case events.Submitted(_, submission_id, job_id):
-                run.submitted(submission_id, job_id)
+                run.submissions.submitted(submission_id, job_id)
             case events.SubmitFailed(_, submission_id, failure):
-                run.submit_failed(submission_id, failure)
+                run.submissions.submit_failed(submission_id, failure)
             case events.Found(_, submission_id, found):
-                run.found(submission_id, found)
+                run.submissions.found(submission_id, found)
             case events.FindFailed(_, submission_id):
-                run.find_failed(submission_id)
+                run.submissions.find_failed(submission_id)
             case events.CancelFailed(_, submission_id):
-                run.cancel_failed(submission_id)
+                run.submissions.cancel_failed(submission_id)
             case events.EndPlanned(_, number, plan, reason):
                 run.finalizer.planned(number, plan, reason)
             case events.FileCopied(_, number, target, missing, error):
@@ -114,9 +114,9 @@ class Active:
             case events.LogWritten(_, number, error):
                 run.finalizer.logged(number, error)
             case events.Searched(_, token, word):
-                run.searched(token, word)
+                run.jobs.searched(token, word)
             case events.Revoked(_, submission_id):
-                run.revoked(submission_id)
+                run.submissions.revoked(submission_id)
             case _:
                 for _, kind, _ in told:
                     if kind == "abort":

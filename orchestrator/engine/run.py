@@ -94,17 +94,19 @@ class Run:
         self._home = below(settings.root, self.root.directory)
         self.finalizer = Finalizer(self._outbox, journal.facts)
         self._finalized = False
-        self._jobs = Jobs(
+        self.jobs = Jobs(
             backend,
             settings,
             self._options,
             self.root.name,
+            json.loads(self.root.labels),
             self._facts,
             self._outbox,
             self._steps,
             self._calls,
             ends=self,
         )
+        self.submissions = self.jobs.submissions
         bound = wdl_inputs.bind(document, json.loads(self.root.inputs))
         if self.root.state is WorkflowState.SUBMITTED:
             self.root = self._workflow(self.root, state=WorkflowState.RUNNING, started_at=now)
@@ -121,10 +123,10 @@ class Run:
         )
         self._flows = [self._root_flow]
         for live in recovery.live_submissions(journal):
-            self._jobs.adopt(live)
+            self.submissions.adopt(live)
         self._queue_graph(self._root_flow)
         if self.root.state is WorkflowState.ABORTING:
-            self._jobs.stop()
+            self.jobs.stop()
 
     # --- what the coordinator asks
 
@@ -141,12 +143,12 @@ class Run:
     @property
     def inflight(self) -> int:
         """Attempts that are, or may be, with the backend."""
-        return self._jobs.inflight
+        return self.submissions.inflight
 
     @property
     def waiting(self) -> int:
         """How many attempts `dispatch` would submit if its limit allowed it."""
-        return 0 if self._puts or self.is_over else self._jobs.waiting
+        return 0 if self._puts or self.is_over else self.jobs.waiting
 
     @property
     def hog_group(self) -> str:
@@ -176,7 +178,7 @@ class Run:
 
     def wake_at(self) -> float | None:
         """When something is due by itself: a delayed retry, a look-up or copy to be repeated."""
-        due = (self._jobs.wake_at(), self.finalizer.wake_at())
+        due = (self.jobs.wake_at(), self.finalizer.wake_at())
         return min((at for at in due if at is not None), default=None)
 
     def dismantle(self) -> None:
@@ -190,7 +192,7 @@ class Run:
             flow.parent = None
         self._flows.clear()
         self._facts.dismantle()
-        self._jobs.dismantle()
+        self.jobs.dismantle()
 
     def tell_time(self, now: float) -> None:
         """The time of the turn that begins."""
@@ -198,7 +200,7 @@ class Run:
 
     def work(self, deadline: Callable[[], bool]) -> bool:
         """Evaluate until nothing is left or `deadline()` says so. True: there is more to do."""
-        self._jobs.wake()
+        self.jobs.wake()
         self.finalizer.wake()
         if self.is_over:
             return False
@@ -210,7 +212,7 @@ class Run:
     def dispatch(self, limit: int | None) -> None:
         """Turn ready attempts into submissions; at most `limit` attempts, all when None."""
         if self.waiting:
-            self._jobs.dispatch(limit, self.hog_group)
+            self.jobs.dispatch(limit, self.hog_group)
 
     # --- events
 
@@ -231,37 +233,9 @@ class Run:
             self._written_facts.clear()
             self._queue_graph(self._root_flow)  # it may have waited for its last file
 
-    def submitted(self, submission_id: str, job_id: str) -> None:
-        """The backend has it."""
-        self._jobs.submitted(submission_id, job_id)
-
-    def submit_failed(self, submission_id: str, error: errors.OrchestratorError) -> None:
-        """Not started, or nobody knows."""
-        self._jobs.submit_failed(submission_id, error)
-
-    def found(self, submission_id: str, job_id: str | None) -> None:
-        """The answer to Find."""
-        self._jobs.found(submission_id, job_id)
-
-    def find_failed(self, submission_id: str) -> None:
-        """Find or Revoke had no answer."""
-        self._jobs.find_failed(submission_id)
-
-    def revoked(self, submission_id: str) -> None:
-        """It never runs."""
-        self._jobs.revoked(submission_id)
-
-    def searched(self, token: str, word: str | None) -> None:
-        """The answer to Search."""
-        self._jobs.searched(token, word)
-
-    def cancel_failed(self, submission_id: str) -> None:
-        """Its jobs were not told to end."""
-        self._jobs.cancel_failed(submission_id)
-
     def changed(self, change: Change) -> bool:
         """One job moved. False: not one of this run's."""
-        known = self._jobs.changed(change)
+        known = self.submissions.changed(change)
         self._outbox.seal()
         return known
 
@@ -272,7 +246,7 @@ class Run:
         self.root = self._workflow(self.root, state=WorkflowState.ABORTING)
         self._outbox.event(self.root.id, "Aborting")
         self.finalizer.stop()
-        self._jobs.stop()
+        self.jobs.stop()
 
     # --- the graph
 
@@ -371,7 +345,7 @@ class Run:
             self._enter_sub_workflow(call)
         else:
             call.task = flow.graph.task(ready)
-            self._jobs.start(call, attempts)
+            self.jobs.start(call, attempts)
         return False
 
     def _share(self, ready: ReadyCall) -> str:
@@ -413,7 +387,7 @@ class Run:
 
     def holds(self) -> bool:
         """Whether nothing new may start."""
-        if self._jobs.stopping:
+        if self.submissions.stopping:
             return True
         return self.failing and self._options.failure_mode is FailureMode.NO_NEW_CALLS
 
@@ -427,7 +401,7 @@ class Run:
 
     def call_failed(self, call: Call, failure: Failure) -> None:
         """Of no further attempt."""
-        aborted = self._jobs.is_abort(failure)
+        aborted = self.jobs.is_abort(failure)
         self._calls.change(
             call,
             state=CallState.ABORTED if aborted else CallState.FAILED,
@@ -461,7 +435,7 @@ class Run:
     def _fail(self, message: str) -> None:
         self._failures.append(message)
         if self.holds():
-            self._jobs.forget_waiting()
+            self.jobs.forget_waiting()
         if len(self._failures) == 1 and not self.is_over:
             # From now on everybody can see that it will fail, though parts of it still run.
             self.root = self._workflow(self.root, failures=_failures_json(self._failures))
@@ -543,7 +517,7 @@ class Run:
 
     def _conclude(self) -> None:
         """End the workflow when nothing can come any more."""
-        if self.is_over or not self._jobs.idle or self._steps.due or self.finalizer.working:
+        if self.is_over or not self.jobs.idle or self._steps.due or self.finalizer.working:
             return
         if self.root.state is WorkflowState.ABORTING:
             if not self._aborting:
@@ -601,7 +575,7 @@ class Run:
                 )
             elif not failed or call.record.state is CallState.RUNNING:
                 self._calls.change(call, state=CallState.ABORTED, ended_at=now)
-        self._jobs.end()
+        self.submissions.end()
         for record in self._replay.abandoned():
             self._abandon(record)
         failures = _failures_json(self._failures) if failed else None

@@ -97,12 +97,12 @@ class Ending:
                 event = finishing.write_log(ROOT, effect)
             case actions.Find(handle):
                 taken = self._taken.get(handle.id)
-                self.world.run.found(handle.id, f"job-{handle.id}" if taken else None)
+                self.world.run.submissions.found(handle.id, f"job-{handle.id}" if taken else None)
                 if taken:
                     self.work(taken)
                 return
             case actions.Revoke(handle):
-                self.world.run.revoked(handle.id)
+                self.world.run.submissions.revoked(handle.id)
                 return
             case _:
                 return

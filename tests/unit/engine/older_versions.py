@@ -112,10 +112,10 @@ class World:
                 )
             case Submit(submission):
                 self.submitted.append(submission.handle)
-                run.submitted(submission.handle.id, f"job-{submission.handle.id}")
+                run.submissions.submitted(submission.handle.id, f"job-{submission.handle.id}")
             case Find(handle):
                 self.found.append(handle)
-                run.found(handle.id, f"job-{handle.id}")
+                run.submissions.found(handle.id, f"job-{handle.id}")
             case Cancel(handle, indices):
                 self.cancelled += [(handle.id, index) for index in indices]
             case _:

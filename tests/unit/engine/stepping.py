@@ -79,7 +79,7 @@ class Stepped:
         """The submissions among the effects; the backend has taken them."""
         found = [effect.submission for effect in of(Submit, effects)]
         for submission in found:
-            self.run.submitted(submission.handle.id, f"job-{submission.handle.id}")
+            self.run.submissions.submitted(submission.handle.id, f"job-{submission.handle.id}")
         return found
 
     def finish(

@@ -78,10 +78,9 @@ def test_sub_workflows_end_with_an_aborted_workflow() -> None:
 def test_what_was_throttled_when_the_workflow_is_aborted_is_over_at_once() -> None:
     world = Stepped(ONE)
     (submission,) = (effect.submission for effect in of(Submit, world.turn()))
-    world.run.submit_failed(submission.handle.id, errors.TryLater("throttled"))
-    assert of(Revoke, world.turn())
-    world.run.abort()
-    world.run.revoked(submission.handle.id)
+        failure = errors.TryLater("withdrawn")
+        world.run.submissions.submit_failed(effect.submission.handle.id, failure)
+    world.run.submissions.revoked(submission.handle.id)
     world.turn()
     assert world.state() is WorkflowState.ABORTED
     assert {c.state for c in world.journal.calls} == {CallState.ABORTED}
@@ -93,9 +92,8 @@ def test_throttling_without_end_is_waited_for_without_end() -> None:
     for _ in range(1100):
         effects = world.turn()
         (submission,) = (effect.submission for effect in of(Submit, effects))
-        world.run.submit_failed(submission.handle.id, errors.TryLater("throttled"))
-        world.run.revoked(submission.handle.id)
-        world.now += 61
+        failure = errors.TryLater("withdrawn")
+        world.run.submissions.submit_failed(effect.submission.handle.id, failure)
     assert len({s.id for s in world.journal.submissions}) == 1100
 
 
@@ -119,7 +117,7 @@ def test_a_job_of_a_failed_sub_workflow_whose_start_is_unknown_does_not_outlive_
         for effect in of(Submit, world.turn())
     }
     n = by_call["n"]
-    world.run.submitted(n.handle.id, "job-n")
+    world.run.submissions.submitted(n.handle.id, "job-n")
     world.finish(n, 0, manifest(n.handle.id, n.jobs[0], stdout=b"7"))
     world.turn()
     assert world.state() is WorkflowState.RUNNING
@@ -127,7 +125,7 @@ def test_a_job_of_a_failed_sub_workflow_whose_start_is_unknown_does_not_outlive_
     (found,) = of(Find, world.turn())
     assert found.handle.id == by_call["t"].handle.id
     assert world.state() is WorkflowState.RUNNING
-    world.run.found(found.handle.id, "job-t")
+    world.run.submissions.found(found.handle.id, "job-t")
     (cancelled,) = of(Cancel, world.turn())
     assert cancelled.handle.job_id == "job-t"
     assert world.state() is WorkflowState.FAILED
@@ -208,8 +206,9 @@ def test_what_waits_behind_others_never_begins_after_an_abort() -> None:
     withdrawn = of(Withdraw, world.turn())
     assert {w.submission_id for w in withdrawn} == {s.submission.handle.id for s in first}
     for effect in first:
-        world.run.submit_failed(effect.submission.handle.id, errors.TryLater("withdrawn"))
+        failure = errors.TryLater("withdrawn")
+        world.run.submissions.submit_failed(effect.submission.handle.id, failure)
     for effect in of(Revoke, world.turn()):
-        world.run.revoked(effect.handle.id)
+        world.run.submissions.revoked(effect.handle.id)
     assert not of(Submit, [*world.turn(), *world.turn()])
     assert world.state() is WorkflowState.ABORTED

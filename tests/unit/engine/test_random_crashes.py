@@ -101,28 +101,28 @@ class Chaos:
                 key = submission.handle.id
                 assert key not in self.taken
                 if lucky < 0.1:
-                    run.submit_failed(key, errors.TryLater("throttled"))
+                    run.submissions.submit_failed(key, errors.TryLater("throttled"))
                     return
                 if lucky > 0.2:
                     self.taken[key] = submission
                     self.ran += [spec.attempt.token for spec in submission.jobs]
                 if 0.1 < lucky < 0.3:
-                    run.submit_failed(key, errors.Ambiguous("no answer"))
+                    run.submissions.submit_failed(key, errors.Ambiguous("no answer"))
                 else:
                     self.watched.add(key)
-                    run.submitted(key, f"job-{key}")
+                    run.submissions.submitted(key, f"job-{key}")
             case Find(handle):
                 if lucky < 0.1:
-                    run.find_failed(handle.id)
+                    run.submissions.find_failed(handle.id)
                 elif handle.id in self.taken:
                     self.watched.add(handle.id)
-                    run.found(handle.id, f"job-{handle.id}")
+                    run.submissions.found(handle.id, f"job-{handle.id}")
                 else:
-                    run.found(handle.id, None)
+                    run.submissions.found(handle.id, None)
             case Revoke(handle):
                 assert handle.id not in self.taken, "it has begun"
                 self.revoked.add(handle.id)
-                run.revoked(handle.id)
+                run.submissions.revoked(handle.id)
             case Cancel(handle, indices):
                 for index in indices:
                     if handle.id in self.taken:

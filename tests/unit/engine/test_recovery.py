@@ -112,7 +112,7 @@ def by_call(submissions: list[Submission]) -> dict[str, Submission]:
 def test_an_aborting_workflow_ends_its_jobs_after_a_restart_known_or_not() -> None:
     world = Stepped(TWO)
     both = by_call([effect.submission for effect in of(Submit, world.turn())])
-    world.run.submitted(both["a"].handle.id, "job-a")
+    world.run.submissions.submitted(both["a"].handle.id, "job-a")
     world.turn()
     world.run.abort()
     world.turn()
@@ -120,8 +120,8 @@ def test_an_aborting_workflow_ends_its_jobs_after_a_restart_known_or_not() -> No
     effects = world.turn()
     assert {find.handle.id for find in of(Find, effects)} == {s.handle.id for s in both.values()}
     assert {c.handle.job_id for c in of(Cancel, effects)} == {"job-a"}
-    world.run.found(both["a"].handle.id, "job-a")
-    world.run.found(both["b"].handle.id, "job-b")
+    world.run.submissions.found(both["a"].handle.id, "job-a")
+    world.run.submissions.found(both["b"].handle.id, "job-b")
     assert "job-b" in {c.handle.job_id for c in of(Cancel, world.turn())}
     for one in both.values():
         assert world.state() is WorkflowState.ABORTING
@@ -167,9 +167,9 @@ def test_what_a_restart_finds_nowhere_is_submitted_once_more_under_a_new_id() ->
     lost = by_call([effect.submission for effect in of(Submit, world.turn())])["a"]
     world.open()
     world.turn()
-    world.run.found(lost.handle.id, None)
+    world.run.submissions.found(lost.handle.id, None)
     assert [effect.handle.id for effect in of(Revoke, world.turn())] == [lost.handle.id]
-    world.run.revoked(lost.handle.id)
+    world.run.submissions.revoked(lost.handle.id)
     (again,) = world.submitted(world.turn())
     assert again.handle.id != lost.handle.id
     assert again.jobs[0].attempt == lost.jobs[0].attempt
