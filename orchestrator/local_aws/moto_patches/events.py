@@ -60,8 +60,10 @@ def emit(
         "resources": resources,
         "detail": detail,
     }
+    known, status = {"source": source, "detail-type": detail_type}, detail.get("status", "")
     for rule in _rules(account, region):
-        rule.send_to_targets(event)
+        if _may_match(rule, known, status):
+            rule.send_to_targets(event)
 
 
 def _iso(when: datetime) -> str:
