@@ -28,10 +28,12 @@ def group(
     max_array_size: int,
     now: float,
     share: str,
+    labels: Iterable[tuple[str, str]] = (),
 ) -> Iterator[Submission]:
     """Submissions for attempts of one root workflow, in the order they became ready.
 
     One call's shards share an array; different calls do not, so that a job's name tells what it is.
+    `labels` are the workflow's own.
     """
     groups: dict[tuple[str, Shape], list[ReadyAttempt]] = {}
     for attempt in ready:
@@ -55,8 +57,7 @@ def group(
                 labels=(
                     ("cromwell-workflow-name", workflow_name),
                     ("cromwell-workflow-id", first.root_workflow_id),
-                    ("call", call_name),
-                    ("submission", submission_id),
+                    *labels,
                 ),
                 share=share,
             )

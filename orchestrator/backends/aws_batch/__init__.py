@@ -16,6 +16,7 @@ not why a job exists. Used through the port `backends.base`; made by `assembly`.
     stage           the few lines a container begins with
     logs            a job's log in CloudWatch, read forwards
     names           job names and tags
+    submitting      SubmitJob, again where it certainly had no effect
     pace            how fast SubmitJob is called
     images          names of images, taken apart
     registries      the name under which a host pulls an image, and the login

@@ -35,6 +35,7 @@ from orchestrator.backends.aws_batch.poller import Poller
 from orchestrator.backends.aws_batch.registries import Registries
 from orchestrator.backends.aws_batch.settings import Settings
 from orchestrator.backends.aws_batch.small_objects import SmallObjects
+from orchestrator.backends.aws_batch.submitting import submit_job
 from orchestrator.backends.base import Change, Explanation
 from orchestrator.deployment import Deployment, Queue
 from orchestrator.model.attempt import AttemptRef, below
@@ -46,6 +47,7 @@ from orchestrator.model.job import (
     SubmissionHandle,
     WorkDir,
 )
+from orchestrator.model.manifest import Manifest
 
 if TYPE_CHECKING:
     from orchestrator.backends.aws_batch.clients import Clients
@@ -54,6 +56,7 @@ _log = structlog.get_logger(__name__)
 _LARGEST_ARRAY = 10_000  # AWS Batch service quotas
 _WRAPPER_KEPT_SECONDS = 3600.0  # the scratch prefix expires: it is put again from time to time
 _LOOK_AGAIN_SECONDS = 2.0
+_MAY_BE_FORGOTTEN_SECONDS = 24 * 3600.0  # by AWS Batch; it promises 7 days, and once promised one
 
 
 class AwsBatchBackend:
@@ -95,18 +98,17 @@ class AwsBatchBackend:
             registering=clients.submitting,
             cli_path=self._settings.cli_path if self._settings.tools_directory else "",
         )
+        self._manifests = Manifests(SmallObjects(clients), self.work_dir)
         self._poller = Poller(
             clients.batch,
-            Manifests(SmallObjects(clients), self.work_dir),
+            self._manifests,
             self._settings,
             self._pool,
             inputs_of=self._inputs_from_bundle,
             settled=self._delete_bundles,
-        )
-        self._pace = Pace(self._settings.submissions_per_second, sleep=sleep)
-        self._lock = threading.Lock()
-        self._events = (
             on_spot=self._is_spot,
+        )
+        self._events = (
             EventQueue(
                 lambda: clients.sqs,
                 deployment.event_queue_url,
@@ -117,6 +119,9 @@ class AwsBatchBackend:
             if deployment.event_queue_url
             else None
         )
+        self._pace = Pace(self._settings.submissions_per_second, sleep=sleep)
+        self._shares = names.Shares()
+        self._lock = threading.Lock()
         self._tools: Tools | None = None
         if self._settings.tools_directory is not None:
             self._tools = Tools(
@@ -182,14 +187,14 @@ class AwsBatchBackend:
                 return replace(shape, queue=other.arn)
         return None
 
-    def _queue_arn(self, shape: Shape) -> str:
-        return shape.queue or self._deployment.default_queue_arn
-
-    def _queue(self, shape: Shape) -> Queue | None:
     def _is_spot(self, arn: str) -> bool:
         arn = arn or self._deployment.default_queue_arn
         return any(queue.arn == arn and queue.kind == "spot" for queue in self._deployment.queues)
 
+    def _queue_arn(self, shape: Shape) -> str:
+        return shape.queue or self._deployment.default_queue_arn
+
+    def _queue(self, shape: Shape) -> Queue | None:
         arn = self._queue_arn(shape)
         return next((queue for queue in self._deployment.queues if queue.arn == arn), None)
 
@@ -225,33 +230,38 @@ class AwsBatchBackend:
         list(self._pool.map(lambda bundle: self._bundles.put(*bundle), self._packed(submission)))
         definition = self._definitions.arn(shape)
         request = self._request(submission, definition)
-        self._pace.wait()
+        try:
+            job_id = submit_job(
+                self._clients.submitting,
+                request,
+                self._pace,
+                before=lambda: self._about_to_submit(handle),
+                sleep=self._sleep,
+            )
+        except errors.Invalid as error:
+            if not self._definitions.is_gone(definition):
+                raise
+            raise errors.TryLater(f"its job definition was removed: {error.message}") from error
+        inputs = [job.inputs for job in submission.jobs]
+        self._poller.watch(handle, job_id, lambda index: inputs[index])
+        return job_id
+
+    def _about_to_submit(self, handle: SubmissionHandle) -> None:
         with self._lock:
             revoked = handle.id in self._revoked
             self._submitted_at[handle.id] = self._clock()
         if revoked:
             self._bundles.revoke(handle.id, len(handle.attempts))
             raise errors.NotAllowed(f"submission {handle.name} was revoked; nothing was started")
-        try:
-            answer = self._clients.submitting.submit_job(**request)
-        except (BotoCoreError, ClientError) as error:
-            meaning = refusals.of_submission(error)
-            if isinstance(meaning, errors.TryLater) and not isinstance(meaning, errors.Ambiguous):
-                self._pace.refused()
-            if isinstance(meaning, errors.Invalid) and self._definitions.is_gone(definition):
-                meaning = errors.TryLater(f"its job definition was removed: {meaning.message}")
-            raise meaning from error
-        self._pace.taken()
-        job_id = answer["jobId"]
-        inputs = [job.inputs for job in submission.jobs]
-        self._poller.watch(handle, job_id, lambda index: inputs[index])
-        return job_id
 
     def find(self, handle: SubmissionHandle) -> str | None:
-        """By id, or by name until ListJobs, which lags behind, has had its time."""
+        """By id, or by name until ListJobs, which lags behind, has had its time; what is so old
+        that AWS Batch may have forgotten it, by its manifests."""
         job_id = handle.job_id or self._poller.job_id(handle.id)
         if job_id is None:
             job_id = self._look_up(handle)
+        if job_id is None and self._clock() - handle.created_at > _MAY_BE_FORGOTTEN_SECONDS:
+            job_id = self._remembered(handle)
         if job_id is not None:
             self._poller.watch(handle, job_id)
         return job_id
@@ -301,13 +311,13 @@ class AwsBatchBackend:
                     {"type": kind, "value": str(value)} for kind, value in resources.items()
                 ],
             },
-            "tags": names.tags(submission),
+            "tags": names.tags(submission, self._deployment.environment),
             "propagateTags": True,
         }
         if len(submission.jobs) > 1:
             request["arrayProperties"] = {"size": len(submission.jobs)}
         if (queue := self._queue(shape)) is not None and queue.fair_share:
-            request["shareIdentifier"] = names.share(submission)
+            request["shareIdentifier"] = self._shares.of(submission)
         if shape.timeout_seconds:
             request["timeout"] = {"attemptDurationSeconds": shape.timeout_seconds}
         return request
@@ -323,6 +333,17 @@ class AwsBatchBackend:
             if begun - since >= self._settings.settle_seconds:
                 return None
             self._sleep(_LOOK_AGAIN_SECONDS)
+
+    def _remembered(self, handle: SubmissionHandle) -> str | None:
+        """The job's id as a manifest of the submission has it."""
+
+        def look(attempt: AttemptRef) -> str | None:
+            found = self._manifests.read(handle.id, attempt, tuple)
+            return found.job_id if isinstance(found, Manifest) else None
+
+        found = self._pool.map(look, handle.attempts)
+        job_id = next(filter(None, found), None)
+        return job_id and job_id.partition(":")[0]
 
     def _named(self, handle: SubmissionHandle) -> str | None:
         """The job with exactly this name and the submission's tag."""
@@ -352,10 +373,10 @@ class AwsBatchBackend:
 
     def changes(self, wait_seconds: float) -> Sequence[Change]:
         """See `poller`."""
-        return self._poller.changes(wait_seconds)
-
         if self._events is not None:
             self._events.start()
+        return self._poller.changes(wait_seconds)
+
     def cancel(self, jobs: Iterable[tuple[SubmissionHandle, Sequence[int]]]) -> None:
         """TerminateJob, never CancelJob: that is a silent success on a running job."""
         targets: list[str] = []
@@ -406,10 +427,10 @@ class AwsBatchBackend:
 
     def close(self) -> None:
         """Running jobs go on; the next process finds them."""
-        self._poller.close()
-        self._pool.shutdown(wait=True, cancel_futures=True)
         if self._events is not None:
             self._events.close()
+        self._poller.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
     # --- the poller's questions
 

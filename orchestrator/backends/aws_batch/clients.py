@@ -88,12 +88,12 @@ class Clients:
         """Secrets Manager."""
         session = self._secrets_session
         client: SecretsManagerClient = self._client("secretsmanager", session=session)
+        return client
+
     @cached_property
     def sqs(self) -> Any:
         """Amazon SQS: Batch's events."""
         return self._client("sqs")
-
-        return client
 
     def _client(
         self, service: str, config: Config | None = None, session: boto3.Session | None = None

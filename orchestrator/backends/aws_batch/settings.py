@@ -38,8 +38,6 @@ class Settings:
     described_children: int = 20  # arrays up to this size: each child by DescribeJobs
     seconds_per_call: float = 0.2  # a sweep of n calls is followed by a pause of n times this
 
-    settle_seconds: float = 30.0  # ListJobs shows a new job within this time
-    vanished_after_seconds: float = 60.0  # DescribeJobs does not know it for so long: it is gone
     # Events heard of SQS, where the environment has a queue of them.
     event_wait_seconds: int = 20  # a long poll; SQS knows no longer one
     event_hidden_seconds: int = 2  # until a message that is not ours comes back, to anybody
@@ -48,6 +46,8 @@ class Settings:
     longest_event_pause_seconds: float = 60.0  # throttled, or no connection
     gather_hints_seconds: float = 0.2  # jobs that end together are asked for together
 
+    settle_seconds: float = 30.0  # ListJobs shows a new job within this time
+    vanished_after_seconds: float = 60.0  # DescribeJobs does not know it for so long: it is gone
     second_look_seconds: float = 2.0  # a finished job without a manifest is looked at again
 
 

@@ -22,6 +22,7 @@ from orchestrator.backends.aws_batch.job_definitions import container_properties
 from orchestrator.deployment import Database, Deployment, Queue
 from orchestrator.model.attempt import AttemptRef
 from orchestrator.model.job import OutputPlan, Shape
+from orchestrator.model.manifest import Manifest, OutputFile
 
 from .conftest import submission
 
@@ -235,6 +236,37 @@ def test_a_submission_is_looked_up_until_listing_has_settled() -> None:
     assert now[0] - job.handle.created_at >= 30
     assert backend.find(job.handle) is None
     assert clients.looks < 20
+
+
+def test_a_submission_that_batch_may_have_forgotten_is_found_by_its_manifests() -> None:
+    """Nobody was there for days after SubmitJob: its jobs are not run once more."""
+    job = submission(make(), "true", "true", "true")
+    handle = job.handle
+    asked: list[str] = []
+
+    class Manifests:
+        def read(self, submission_id: str, attempt: AttemptRef, inputs: object) -> object:
+            asked.append(attempt.token)
+            if attempt != handle.attempts[2]:
+                return None
+            log = OutputFile("stdout", "s3://b/stdout", 0)
+            return Manifest(submission_id, attempt.token, "parent:2", 0, log, log)
+
+    def backend(days: float) -> AwsBatchBackend:
+        now = [handle.created_at + days * 86400]
+
+        def sleep(seconds: float) -> None:
+            now[0] += seconds
+
+        clients = Named(handle.id, shown_after=10**6)
+        made = make(clients, clock=lambda: now[0], sleep=sleep)
+        made._manifests = Manifests()  # type: ignore[assignment]
+        return made
+
+    assert backend(8).find(handle) == "parent"
+    assert len(asked) == 3
+    assert backend(0.1).find(handle) is None  # of so young a one Batch itself knows
+    assert len(asked) == 3
 
 
 def client_error(code: str, status: int) -> ClientError:

@@ -40,7 +40,7 @@ def test_tags_are_cleaned_bounded_and_ours_win() -> None:
         ("k" * 200, "v" * 300),
         *((f"label-{i}", "v") for i in range(80)),
     )
-    tags = names.tags(Submission(handle("x"), Shape(), (), labels))
+    tags = names.tags(Submission(handle("x"), Shape(), (), labels), "prod")
     assert len(tags) <= 45
     assert tags[names.SUBMISSION_TAG] == ID
     assert tags[names.ROOT_WORKFLOW_TAG] == "root"
@@ -49,23 +49,47 @@ def test_tags_are_cleaned_bounded_and_ours_win() -> None:
     assert not [key for key in tags if key.lower().startswith("aws:")]
 
 
-@pytest.mark.parametrize("group", ["team7", "a b", "ü", "x" * 300, "", "root"])
-def test_a_share_is_letters_and_digits(group: str) -> None:
-    found = names.share(Submission(handle("x"), Shape(), (), share=group))
-    assert re.fullmatch(r"[A-Za-z0-9]{1,255}", found)
-    assert found == names.share(Submission(handle("y"), Shape(), (), share=group))
+def test_tags_say_what_a_job_is() -> None:
+    def tags(*attempts: AttemptRef) -> dict[str, str]:
+        job = SubmissionHandle(ID, "n", "b", "", 0, attempts)
+        shape = Shape(tags=(("team", "blue"), ("project", "x")))
+        return names.tags(Submission(job, shape, (), (("project", "label"),)), "prod")
 
-
-def test_workflows_of_no_group_share_few_identifiers() -> None:
-    found = {
-        names.share(
-            Submission(
-                SubmissionHandle(ID, "n", "b", "", 0, (AttemptRef(f"r{i}", "w", "d", "c", "c"),)),
-                Shape(),
-                (),
-                share=f"r{i}",
-            )
-        )
-        for i in range(2000)
+    shard = AttemptRef("root", "w", "d", "call-align-3.1", "align", (3, 1), 2)
+    common = {
+        "orchestrator:submission": ID,
+        "orchestrator:workflow": "root",
+        "orchestrator:environment": "prod",
+        "orchestrator:call": "align",
+        "team": "blue",
+        "project": "label",
     }
-    assert 200 < len(found) <= 256
+    assert tags(shard) == common | {"orchestrator:shard": "3.1", "orchestrator:attempt": "2"}
+    assert tags(shard, shard) == common
+    plain = AttemptRef("root", "w", "d", "call-align", "align")
+    assert tags(plain) == common | {"orchestrator:attempt": "1"}
+
+
+def of(shares: names.Shares, group: str, root_id: str = "root") -> str:
+    attempt = AttemptRef(root_id, "w", "d", "c", "c")
+    job = SubmissionHandle(ID, "n", "b", "", 0, (attempt,))
+    return shares.of(Submission(job, Shape(), (), share=group))
+
+
+@pytest.mark.parametrize("group", ["team7", "a b", "ü", "x" * 300, "", "root"])
+def test_a_share_is_letters_and_digits_and_lasts(group: str) -> None:
+    shares = names.Shares()
+    found = of(shares, group)
+    assert re.fullmatch(r"[A-Za-z0-9]{1,255}", found)
+    assert of(shares, group) == found
+    assert found == "team7" or group != "team7"
+
+
+def test_a_queue_never_sees_500_shares_whatever_groups_are_called() -> None:
+    shares = names.Shares()
+    plain = {of(shares, f"root{i}", f"root{i}") for i in range(2000)}
+    named = {of(shares, f"group{i}") for i in range(2000)}
+    odd = {of(shares, f"a group, {i}") for i in range(2000)}
+    assert len(plain) > 90
+    assert 100 < len(plain | named | odd) <= 300
+    assert of(shares, "group5") == "group5"  # it came early: its weight counts
