@@ -11,6 +11,7 @@ import signal
 from collections.abc import Iterable
 
 from orchestrator.backends.base import Change
+from orchestrator.model.exit_rules import JobEnd
 from orchestrator.model.failures import Failure, FailureCode
 from orchestrator.model.runtime import RuntimeAttributes
 
@@ -51,6 +52,23 @@ def judge(
     )
     key = next((key for key in memory_keys if key in manifest.stderr_tail), None)
     return failure if key is None else lacked_memory(failure, key)
+
+
+def further_attempts(
+    change: Change | None, failure: Failure, attributes: RuntimeAttributes | None
+) -> int:
+    """What the task's awsBatchRetryAttempts grant on top of every other budget."""
+    if change is None or attributes is None:
+        return 0
+    manifest = change.manifest
+    return attributes.further_attempts(
+        JobEnd(
+            failure.code,
+            manifest.return_code if manifest else change.exit_code,
+            change.container_reason,
+            change.status_reason,
+        )
+    )
 
 
 def lacked_memory(failure: Failure, key: str) -> Failure:

@@ -36,20 +36,25 @@ class RetryPolicy:
         """Whether the next attempt shall be on hosts that nobody takes away."""
         return Counter(earlier)[FailureCode.SPOT_LOSS] >= self.spot
 
-    def spent(self, failure: Failure, earlier: Iterable[str], max_retries: int) -> dict[str, int]:
+    def spent(
+        self, failure: Failure, earlier: Iterable[str], max_retries: int, further: int = 0
+    ) -> dict[str, int]:
         """Of the budget that pays for another attempt: `used`, that one included, and `budget`."""
         retry_class = failure.retry_class
         used = Counter(_class_of(code) for code in earlier)[retry_class]
-        return {"used": used, "budget": self.budget(retry_class, max_retries)}
+        return {"used": used, "budget": self.budget(retry_class, max_retries) + further}
 
-    def delay(self, failure: Failure, earlier: Iterable[str], max_retries: int) -> float | None:
+    def delay(
+        self, failure: Failure, earlier: Iterable[str], max_retries: int, further: int = 0
+    ) -> float | None:
         """Seconds until the next attempt, or None where there is none.
 
-        `earlier` are the failure codes of the call's attempts before this one.
+        `earlier` are the failure codes of the call's attempts before this one. `further` attempts
+        are granted on top of the budget by what the task says of such an end.
         """
         retry_class = failure.retry_class
         used = Counter(_class_of(code) for code in earlier)[retry_class]
-        if used >= self.budget(retry_class, max_retries):
+        if used >= self.budget(retry_class, max_retries) + further:
             return None
         if retry_class is RetryClass.USER:
             return 0.0  # the command's own fault: waiting changes nothing

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator import errors
+from orchestrator.model.exit_rules import ExitRule
 
 # Cromwell reads every unit as a power of 1024.
 _UNITS = {"": 0, "B": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
@@ -52,16 +53,6 @@ class Ulimit:
     name: str
     soft: int
     hard: int
-
-
-@dataclass(frozen=True, slots=True)
-class ExitRule:
-    """One rule of AWS Batch's `evaluateOnExit`."""
-
-    action: str  # RETRY or EXIT
-    on_exit_code: str = ""
-    on_reason: str = ""
-    on_status_reason: str = ""
 
 
 def wrong(attribute: str, value: Any, expected: str) -> errors.InvalidRuntimeAttribute:

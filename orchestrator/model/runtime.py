@@ -21,6 +21,7 @@ from typing import Any
 
 from orchestrator import errors
 from orchestrator.model import attribute_values as values
+from orchestrator.model.exit_rules import ExitRule, JobEnd, further_attempts
 from orchestrator.model.job import Shape
 
 parse_mib = values.mib
@@ -69,8 +70,6 @@ _READERS: dict[str, Callable[[Any, str], Any]] = {
 _NO_SHARED_DISK = "there is no shared disk here"
 _NOT_ON_AWS = "Cromwell does not use it on AWS either"
 _NO_EFFECT: dict[str, str] = {
-    "awsBatchRetryAttempts": "the engine makes every retry itself: a lost host costs none of them",
-    "awsBatchEvaluateOnExit": "the engine makes every retry itself, by the kind of failure",
     "backend": "a whole workflow runs on one backend; choose it by the workflow option `backend`",
     "zones": "the queue's compute environments say where jobs run",
     "noAddress": "the queue's compute environments say where jobs run",
@@ -118,11 +117,17 @@ class RuntimeAttributes:
     max_retries: int = 0
     accept_return_codes: frozenset[int] | None = frozenset({0})
     fail_on_stderr: bool = False
+    batch_attempts: int = 0
+    exit_rules: tuple[ExitRule, ...] = ()
     effective: Mapping[str, Any] = field(default_factory=dict)
 
     def accepts(self, return_code: int) -> bool:
         """Whether a command that ended with this code succeeded."""
         return self.accept_return_codes is None or return_code in self.accept_return_codes
+
+    def further_attempts(self, end: JobEnd) -> int:
+        """What awsBatchRetryAttempts and awsBatchEvaluateOnExit grant besides `max_retries`."""
+        return further_attempts(self.batch_attempts, self.exit_rules, end)
 
     def with_memory_grown(self, factor: float) -> RuntimeAttributes:
         """The same with so many times the memory, however it was written."""
@@ -186,6 +191,8 @@ def parse(task: Mapping[str, Any], *defaults: Mapping[str, Any]) -> RuntimeAttri
         max_retries=read.get("maxRetries", 0),
         accept_return_codes=read.get("continueOnReturnCode", frozenset({0})),
         fail_on_stderr=read.get("failOnStderr", False),
+        batch_attempts=read.get("awsBatchRetryAttempts", 0),
+        exit_rules=read.get("awsBatchEvaluateOnExit", ()),
         effective={**_BUILT_IN, **merged},
     )
 
