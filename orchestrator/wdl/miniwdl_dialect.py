@@ -116,7 +116,7 @@ class _Condition(_Adapted):
 
 
 class _Iterated(_Adapted):
-    """Of `scatter`: a map is an array of pairs."""
+    """Of `scatter` and `length`: a map is an array of pairs."""
 
     def _infer_type(self, type_env: Any) -> Any:
         if isinstance(self.expr.type, Type.Map):
@@ -295,8 +295,9 @@ class _Transformer(_parser._DocTransformer):
 
     @_with_meta
     def apply(self, meta: Any, items: Any) -> Any:
-        if self._lenient and items[0] == "write_tsv" and len(items) > 1:
-            items = [items[0], _Rows(items[1]), *items[2:]]
+        adapted = {"write_tsv": _Rows, "length": _Iterated}.get(items[0])
+        if self._lenient and adapted and len(items) > 1:
+            items = [items[0], adapted(items[1]), *items[2:]]
         return super().apply(meta, items)
 
     @_with_meta

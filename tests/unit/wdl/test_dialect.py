@@ -268,12 +268,16 @@ workflow w {
   Array[Pair[String, Int]] pairs = m
   Array[Array[String]] rows = m
   scatter (entry in m) { String text = entry.left + entry.right }
-  output { Array[String] t = text  Array[Array[String]] r = rows  Int n = pairs[1].right }
+  output {
+    Array[String] t = text  Array[Array[String]] r = rows  Int n = pairs[1].right
+    Int l = length(m)
+  }
 }
 """
     loaded = load(source)
     assert "tolerated" in " ".join(w.message for w in loaded.warnings)
-    assert outputs(loaded) == {"w.t": ["a1", "b2"], "w.r": [["a", "1"], ["b", "2"]], "w.n": 2}
+    rows = [["a", "1"], ["b", "2"]]
+    assert outputs(loaded) == {"w.t": ["a1", "b2"], "w.r": rows, "w.n": 2, "w.l": 2}
     strictly(source)
 
 
