@@ -78,8 +78,9 @@ def test_sub_workflows_end_with_an_aborted_workflow() -> None:
 def test_what_was_throttled_when_the_workflow_is_aborted_is_over_at_once() -> None:
     world = Stepped(ONE)
     (submission,) = (effect.submission for effect in of(Submit, world.turn()))
-        failure = errors.TryLater("withdrawn")
-        world.run.submissions.submit_failed(effect.submission.handle.id, failure)
+    world.run.submissions.submit_failed(submission.handle.id, errors.TryLater("throttled"))
+    assert of(Revoke, world.turn())
+    world.run.abort()
     world.run.submissions.revoked(submission.handle.id)
     world.turn()
     assert world.state() is WorkflowState.ABORTED
@@ -92,8 +93,9 @@ def test_throttling_without_end_is_waited_for_without_end() -> None:
     for _ in range(1100):
         effects = world.turn()
         (submission,) = (effect.submission for effect in of(Submit, effects))
-        failure = errors.TryLater("withdrawn")
-        world.run.submissions.submit_failed(effect.submission.handle.id, failure)
+        world.run.submissions.submit_failed(submission.handle.id, errors.TryLater("throttled"))
+        world.run.submissions.revoked(submission.handle.id)
+        world.now += 61
     assert len({s.id for s in world.journal.submissions}) == 1100
 
 
@@ -206,8 +208,8 @@ def test_what_waits_behind_others_never_begins_after_an_abort() -> None:
     withdrawn = of(Withdraw, world.turn())
     assert {w.submission_id for w in withdrawn} == {s.submission.handle.id for s in first}
     for effect in first:
-        failure = errors.TryLater("withdrawn")
-        world.run.submissions.submit_failed(effect.submission.handle.id, failure)
+        submission_id = effect.submission.handle.id
+        world.run.submissions.submit_failed(submission_id, errors.TryLater("withdrawn"))
     for effect in of(Revoke, world.turn()):
         world.run.submissions.revoked(effect.handle.id)
     assert not of(Submit, [*world.turn(), *world.turn()])
