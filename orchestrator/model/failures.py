@@ -35,6 +35,7 @@ class FailureCode(StrEnum):
     IMAGE_PULL_FAILED = "IMAGE_PULL_FAILED"
     IMAGE_NOT_FOUND = "IMAGE_NOT_FOUND"
     CONTAINER_START_FAILED = "CONTAINER_START_FAILED"
+    TOOLS_MISSING = "TOOLS_MISSING"
     SPOT_LOSS = "SPOT_LOSS"
     LOST = "LOST"
     SUBMIT_REFUSED = "SUBMIT_REFUSED"
@@ -55,6 +56,7 @@ RETRY_CLASS: dict[FailureCode, RetryClass] = {
     FailureCode.DELOCALIZATION_FAILED: RetryClass.TRANSIENT,
     FailureCode.IMAGE_PULL_FAILED: RetryClass.TRANSIENT,
     FailureCode.CONTAINER_START_FAILED: RetryClass.TRANSIENT,
+    FailureCode.TOOLS_MISSING: RetryClass.TRANSIENT,
     FailureCode.SPOT_LOSS: RetryClass.LOST,
     FailureCode.LOST: RetryClass.LOST,
 }

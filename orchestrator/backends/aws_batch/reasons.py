@@ -29,6 +29,14 @@ class Ended:
     on_spot: bool = True  # its queue's hosts may be taken away
 
 
+_TOOLS_MISSING = (
+    "the host lacks what jobs need of it, the job's log says what. A host of the environment's own "
+    "launch template: deploy its stacks again, and let Batch replace the host. Another's, such as "
+    "Cromwell's: set tools-directory in the backend's config; then the host needs the AWS CLI "
+    "below /usr/local/aws-cli and the data disk, and images need /bin/sh and a libc that the CLI "
+    "runs on"
+)
+
 # The first that is found anywhere in the reasons. What is SPOT_LOSS here is LOST off spot.
 _TABLE: tuple[tuple[re.Pattern[str], FailureCode, str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), code, message)
@@ -106,8 +114,8 @@ _TABLE: tuple[tuple[re.Pattern[str], FailureCode, str], ...] = tuple(
         ),
         (
             r"(CannotStart|CannotCreate|runtime create failed).*exec:.*/sh\b.*no such file",
-            FailureCode.CONTAINER_START_FAILED,
-            "the host lacks the static tools that jobs run on",
+            FailureCode.TOOLS_MISSING,
+            _TOOLS_MISSING,
         ),
         (
             r"DockerTimeoutError|ContainerRuntimeTimeout|Could not transition to",
@@ -134,8 +142,8 @@ _EXIT_CODES: dict[int, tuple[FailureCode, str]] = {
         "the submission was revoked or its bundle was gone when the job started: nothing was run",
     ),
     WrapperExit.TOOLS_MISSING: (
-        FailureCode.CONTAINER_START_FAILED,
-        "the host lacks the static tools or its data disk",
+        FailureCode.TOOLS_MISSING,
+        _TOOLS_MISSING,
     ),
     WrapperExit.ALREADY_BEGUN: (
         FailureCode.LOST,

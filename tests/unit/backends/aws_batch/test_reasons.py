@@ -44,7 +44,7 @@ EXITED = "Essential container in task exited"
         ),
         (Ended(False, EXITED, "", WrapperExit.REVOKED), FailureCode.LOST),
         (Ended(False, EXITED, "", WrapperExit.ALREADY_BEGUN), FailureCode.LOST),
-        (Ended(False, EXITED, "", WrapperExit.TOOLS_MISSING), FailureCode.CONTAINER_START_FAILED),
+        (Ended(False, EXITED, "", WrapperExit.TOOLS_MISSING), FailureCode.TOOLS_MISSING),
         (
             Ended(False, EXITED, "", WrapperExit.LOCALIZATION_FAILED),
             FailureCode.LOCALIZATION_FAILED,
@@ -135,7 +135,7 @@ PULL = "CannotPullContainerError: Error response from daemon: "
             "CannotStartContainerError: Error response from daemon: OCI runtime create failed: "
             'exec: "/opt/orchestrator/tools/sh": stat /opt/orchestrator/tools/sh: no such file or '
             "directory: unknown",
-            FailureCode.CONTAINER_START_FAILED,
+            FailureCode.TOOLS_MISSING,
         ),
         (
             "CgroupError: Agent could not create task's platform resources",
