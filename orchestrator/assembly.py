@@ -290,6 +290,8 @@ def _aws_batch(
     chosen = BatchSettings(
         root=config.root,
         shared_mounts=config.shared_mounts,
+        job_environment=_s3_of_jobs(settings, sessions, auth, contract.region),
+        upload_flags=settings.s3.upload_flags(),
         docker_mirror=config.docker_mirror.docker_hub,
         docker_hub=Login(*login, config.dockerhub.key_name) if login else None,
     )
@@ -297,10 +299,22 @@ def _aws_batch(
         contract.region,
         session=sessions.session(auth),
         secrets_session=sessions.session(config.dockerhub.auth or auth),
+        s3=lambda **options: sessions.client("s3", auth, region=contract.region, **options),
         endpoint_url=settings.aws.endpoint_url,
         connections=chosen.connections,
     )
     return AwsBatchBackend(contract, clients, chosen, name=name)
+
+
+def _s3_of_jobs(
+    settings: Settings, sessions: aws.Sessions, auth: str | None, region: str | None
+) -> tuple[tuple[str, str], ...]:
+    """The variables by which jobs know what `s3` says; none where it says nothing."""
+    if settings.s3 == type(settings.s3)():
+        return ()
+    regional = sessions.client("s3", auth, region=region).meta.endpoint_url
+    elsewhere = settings.aws.endpoint_url is not None
+    return tuple(settings.s3.environment(regional, elsewhere=elsewhere).items())
 
 
 def _local(
@@ -329,14 +343,16 @@ def _local(
 def _job_environment(settings: Settings, sessions: aws.Sessions) -> dict[str, str] | None:
     """What local jobs reach S3 with, where it is not this process's own environment."""
     auth = settings.engine.filesystems.s3.auth
-    if auth is None and settings.aws.endpoint_url is None:
+    s3 = dict(_s3_of_jobs(settings, sessions, auth, None))
+    if auth is None and settings.aws.endpoint_url is None and not s3:
         return None
-    environment = dict(os.environ)
+    environment = {**os.environ, **s3}
     if settings.aws.region:
         environment["AWS_REGION"] = settings.aws.region
     if settings.aws.endpoint_url:
         environment["AWS_ENDPOINT_URL"] = settings.aws.endpoint_url
-        environment["S3_ENDPOINT_URL"] = settings.aws.endpoint_url  # s5cmd's name for it
+        if settings.s3.endpoint_url is None:
+            environment["S3_ENDPOINT_URL"] = settings.aws.endpoint_url  # s5cmd's name for it
     if auth is not None and settings.aws.auth(auth).scheme != "default":
         credentials = sessions.session(auth).get_credentials()
         if credentials is not None:

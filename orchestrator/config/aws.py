@@ -52,7 +52,7 @@ class Sessions:
         """Region: `aws.region`, else the deployment's, else that of the default backend's queue,
         else what the SDK finds."""
         contract = settings.orchestrator.deployment
-        self._aws = settings.aws
+        self._aws, self._s3 = settings.aws, settings.s3
         self._region = (
             settings.aws.region
             or (contract.region if contract else None)
@@ -86,18 +86,20 @@ class Sessions:
             "retries": {"mode": "standard"},
             "user_agent_extra": "wdl-batch-orchestrator",
         }
-        if service == "s3" and self._aws.endpoint_url:
-            # A bucket's name before the host is only resolved by AWS's own DNS.
-            options["s3"] = {"addressing_style": "path"}
+        endpoint = self._aws.endpoint_url
+        if service == "s3":
+            endpoint = self._s3.endpoint_url or endpoint
+            options["s3"] = self._s3.options(elsewhere=endpoint is not None)
         with self._lock:
             try:
                 make: Any = self.session(auth).client
-                return make(
+                client = make(
                     service,
                     region_name=region or self._region,
-                    endpoint_url=self._aws.endpoint_url,
+                    endpoint_url=endpoint,
                     config=botocore.config.Config(**{**options, **config}),
                 )
+                return self._s3.prepare(client) if service == "s3" else client
             except NoRegionError:
                 raise errors.InvalidConfig(
                     "no AWS region is given", hint='aws.region = "<region>", or AWS_REGION'

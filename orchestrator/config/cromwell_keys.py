@@ -41,7 +41,6 @@ UNUSED: dict[str, str] = {
     "languages.**": "WDL is the one language; its version is read from the document",
     "liquibase.**": "migrations are the orchestrator's own",
     "load-control.**": "the engine takes no more work than it can do",
-    "s3.**": "set aws.endpoint-url for an S3 elsewhere",
     "services.**": "metadata and health are built in",
     "slick.**": "the schema is the orchestrator's own",
     "spray.**": "the server is not spray",

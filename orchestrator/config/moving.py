@@ -67,9 +67,10 @@ def _aws(data: dict[str, Any], there: dict[str, Any], name: str) -> list[tuple[K
     if not isinstance(aws, dict) or endpoint is None or "endpoint-url" in aws:
         return []
     aws["endpoint-url"] = endpoint
+    left_out = _own_s3(data, name, endpoint)
     given, known = aws.get("auths"), of_environment.get("auths")
     if not isinstance(given, list) or not isinstance(known, list) or not known:
-        return []
+        return left_out
     aws["auths"] = [
         {**known[0], "name": auth["name"]}
         if isinstance(auth, dict) and isinstance(auth.get("name"), str)
@@ -77,12 +78,22 @@ def _aws(data: dict[str, Any], there: dict[str, Any], name: str) -> list[tuple[K
         for auth in given
     ]
     return [
+        *left_out,
         (
             ("aws", "auths"),
             f"environment {name!r} is an AWS at {endpoint}",
             "its own credentials are used there, and these are not",
-        )
+        ),
     ]
+
+
+def _own_s3(data: dict[str, Any], name: str, endpoint: str) -> list[tuple[KeyPath, str, str]]:
+    """S3 is in that AWS too."""
+    s3 = data.get("s3")
+    if not isinstance(s3, dict) or s3.pop("endpoint-url", None) is None:
+        return []
+    what = f"environment {name!r} is an AWS at {endpoint}"
+    return [(("s3", "endpoint-url"), what, "S3 is used there")]
 
 
 def _database(

@@ -1,12 +1,12 @@
 """Typed settings, from Cromwell's keys and a few of our own.
 
 The keys, their nesting and their spelling are Cromwell's (docs/Configuring.md; AwsBatchAttributes,
-AwsConfiguration). Our own: the block `orchestrator`, `aws.endpoint-url`, `shared-mounts` of an AWS
-Batch provider, and `cores`, `memory` and `containers` of a local one. What a document does not say,
-`reference.conf` does.
+AwsConfiguration). Our own: the block `orchestrator`, `aws.endpoint-url`, most of `s3`,
+`shared-mounts` of an AWS Batch provider, and `cores`, `memory` and `containers` of a local one.
+What a document does not say, `reference.conf` does.
 
-`aws`, `backend` and `database` have modules of their own (auths, providers, database); how a
-document is read block by block stands in `reading`.
+`aws`, `s3`, `backend` and `database` have modules of their own (auths, s3, providers, databases);
+how a document is read block by block stands in `reading`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from orchestrator.config.auths import Aws
 from orchestrator.config.keys import Count, Keys
 from orchestrator.config.providers import AwsBatchProvider, LocalProvider
 from orchestrator.config.reading import Key, KeyPath, Reader, Use
+from orchestrator.config.s3 import S3
 from orchestrator.deployment import Deployment
 from orchestrator.model import options
 
@@ -162,6 +163,7 @@ class Settings(Keys):
     path: Path | None = None
     warnings: tuple[errors.Finding, ...] = ()
     aws: Aws = Aws()
+    s3: S3 = S3()
     engine: Engine = Engine()
     backend: providers.Backend
     database: databases.Sqlite | databases.Postgres
@@ -252,6 +254,10 @@ def _examine(document: hocon.Document, path: Path | None, moved: moving.Moved | 
     reader = Reader(moved.document if moved else document, path, given=document)
     reader.top(Layout.blocks())
     aws = reader.block("aws", Aws)
+    s3 = reader.block("s3", S3)
+    if aws and s3 and aws.endpoint_url and not s3.endpoint_url:
+        for name in ("accelerate-mode", "dual-stack", "path-style-access"):
+            reader.note(("s3", name), Use.NO_EFFECT, "aws.endpoint-url says where S3 is")
     engine = reader.block("engine", Engine)
     system = reader.block("system", System)
     call_caching = reader.block("call-caching", CallCaching)
@@ -282,12 +288,13 @@ def _examine(document: hocon.Document, path: Path | None, moved: moving.Moved | 
     for at, message, hint in moved.left_out if moved else ():
         reader.without_effect(at, message, hint)
     settings = None
-    complete = aws and engine and system and call_caching and workflow_options and webservice
+    complete = aws and s3 and engine and system and call_caching and workflow_options and webservice
     if complete and own and chosen and backend and not reader.defects:
         settings = Settings(
             path=path,
             warnings=tuple(reader.warnings),
             aws=aws,
+            s3=s3,
             engine=engine,
             backend=backend,
             database=chosen,
@@ -328,6 +335,7 @@ class Layout(Keys):
     """A whole configuration, as it stands in a document."""
 
     aws: Aws = Aws()
+    s3: S3 = S3()
     engine: Engine = Engine()
     backend: _BackendLayout = _BackendLayout()
     database: databases.Layout = databases.Layout()

@@ -84,7 +84,7 @@ class AwsBatchBackend:
         self._sleep = sleep
         self._root = (self._settings.root or deployment.root).rstrip("/")
         self._pool = ThreadPoolExecutor(self._settings.connections // 2, "aws-batch")
-        self._bundles = Bundles(clients.s3, deployment.scratch_root)
+        self._bundles = Bundles(clients.s3, deployment.scratch_root, self._settings.upload_flags)
         self._registries = Registries(
             deployment,
             mirror=self._settings.docker_mirror,
@@ -95,6 +95,7 @@ class AwsBatchBackend:
             clients.batch,
             deployment,
             self._registries,
+            self._settings.job_environment,
             registering=clients.submitting,
             cli_path=self._settings.cli_path if self._settings.tools_directory else "",
         )

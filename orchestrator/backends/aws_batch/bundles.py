@@ -32,8 +32,10 @@ _DELETE_BATCH = 1000  # DeleteObjects takes no more (Amazon S3 API reference)
 class Bundles:
     """The bundles below one scratch root."""
 
-    def __init__(self, s3: S3Client, scratch_root: str) -> None:
+    def __init__(self, s3: S3Client, scratch_root: str, upload_flags: tuple[str, ...] = ()) -> None:
+        """`upload_flags`: of the s5cmd that jobs write objects with."""
         self._s3 = s3
+        self._upload_flags = upload_flags
         self._root = f"{scratch_root.rstrip('/')}/submissions"
 
     def prefix(self, submission_id: str) -> str:
@@ -49,7 +51,12 @@ class Bundles:
         submission_id = submission.handle.id
         for start in range(0, len(submission.jobs), PER_BUNDLE):
             uri = self.uri(submission_id, start // PER_BUNDLE)
-            setting = plan.Setting(plan.Keep.UPLOAD, shell=submission.shape.shell, bundle_uri=uri)
+            setting = plan.Setting(
+                plan.Keep.UPLOAD,
+                shell=submission.shape.shell,
+                bundle_uri=uri,
+                upload_flags=self._upload_flags,
+            )
             part = submission.jobs[start : start + PER_BUNDLE]
             yield (
                 uri,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -33,16 +34,18 @@ class JobDefinitions:
         batch: BatchClient,
         deployment: Deployment,
         registries: Registries | None = None,
+        environment: Iterable[tuple[str, str]] = (),
         *,
         registering: BatchClient | None = None,
         cli_path: str = "",
     ) -> None:
-        """`registering`: a client that repeats nothing itself: after a lost answer the definition
-        is looked for, not registered again. `cli_path`: where hosts that are not ours have the AWS
-        CLI."""
+        """`environment`: what all jobs have. `registering`: a client that repeats nothing itself:
+        after a lost answer the definition is looked for, not registered again. `cli_path`: where
+        hosts that are not ours have the AWS CLI."""
         self._batch = batch
         self._deployment = deployment
         self._registries = registries or Registries(deployment)
+        self._environment = tuple(environment)
         self._registering = registering or batch
         self._cli_path = cli_path
         self._lock = threading.Lock()
@@ -69,7 +72,9 @@ class JobDefinitions:
         return all(found.get("status") != "ACTIVE" for found in answer["jobDefinitions"])
 
     def _properties(self, shape: Shape) -> dict[str, Any]:
-        properties = container_properties(self._deployment, shape, self._registries)
+        properties = container_properties(
+            self._deployment, shape, self._registries, self._environment
+        )
         if not self._cli_path:
             return properties
         return foreign_hosts.adapted(properties, self._cli_path, self._deployment.scratch_path)
@@ -110,7 +115,10 @@ class JobDefinitions:
 
 
 def container_properties(
-    deployment: Deployment, shape: Shape, registries: Registries | None = None
+    deployment: Deployment,
+    shape: Shape,
+    registries: Registries | None = None,
+    environment: Iterable[tuple[str, str]] = (),
 ) -> dict[str, Any]:
     """`containerProperties` of RegisterJobDefinition. May keep a registry's login: see there."""
     registries = registries or Registries(deployment)
@@ -158,10 +166,9 @@ def container_properties(
                 for m in mounts
             ),
         ],
-        # Big scatters swamp the credentials endpoint (amazon-genomics-cli#80).
         "environment": [
-            {"name": "AWS_METADATA_SERVICE_NUM_ATTEMPTS", "value": "10"},
-            {"name": "AWS_METADATA_SERVICE_TIMEOUT", "value": "10"},
+            {"name": name, "value": value}
+            for name, value in {**_environment(deployment.region), **dict(environment)}.items()
         ],
         "resourceRequirements": [
             {"type": "VCPU", "value": "1"},
@@ -178,6 +185,17 @@ def container_properties(
         **({"privileged": True} if shape.fuse else {}),
         **({"ulimits": limits} if limits else {}),
         **login,
+    }
+
+
+def _environment(region: str) -> dict[str, str]:
+    """Nothing else on a host tells a job its region, and thereby its partition."""
+    return {
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        # Big scatters swamp the credentials endpoint (amazon-genomics-cli#80).
+        "AWS_METADATA_SERVICE_NUM_ATTEMPTS": "10",
+        "AWS_METADATA_SERVICE_TIMEOUT": "10",
     }
 
 

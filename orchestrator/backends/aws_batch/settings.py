@@ -18,6 +18,8 @@ class Settings:
 
     root: str = ""
     shared_mounts: tuple[str, ...] = ()  # of EFS and FSx: what jobs may mount of their hosts
+    job_environment: tuple[tuple[str, str], ...] = ()  # how jobs reach S3
+    upload_flags: tuple[str, ...] = ()  # of the s5cmd that jobs write objects with
     tools_directory: Path | None = None  # hosts are not ours: see `foreign_hosts`
     cli_path: str = "/usr/local/aws-cli"  # where such hosts have the AWS CLI, as Cromwell expects
     docker_mirror: str = ""  # takes the place of docker.io in the names of images

@@ -32,7 +32,8 @@ printf "cp --raw '%s' '%s'\\n" \\
   "$ORCHESTRATOR_WRAPPER" "$d/wrapper.sh" >"$d/commands"
 if ! (
   [ -z "$e" ] || export S3_ENDPOINT_URL="$e"
-  exec "$t/s5cmd" --log error run "$d/commands"
+  # shellcheck disable=SC2086 # flags, apart
+  exec "$t/s5cmd" ${{ORCHESTRATOR_S3_FLAGS:-}} --log error run "$d/commands"
 ) 2>"$d/errors"; then
   if [ -s "$d/bundle" ]; then r="the wrapper cannot be fetched" c={WrapperExit.WRAPPER_MISMATCH}
   else r="the bundle cannot be fetched" c={WrapperExit.LOCALIZATION_FAILED}; fi

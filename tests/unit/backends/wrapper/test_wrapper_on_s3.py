@@ -187,3 +187,19 @@ def test_what_cannot_be_fetched_is_refused_before_anything_runs(s3_lab: Lab, uri
     )
     with pytest.raises(errors.InvalidInputs, match="cannot"):
         plan.render(job, "5" * 32, plan.Setting(plan.Keep.UPLOAD))
+
+
+def test_all_that_is_written_is_encrypted_as_the_flags_say(s3_lab: Lab) -> None:
+    names = ["plain.txt", "two\nlines"]
+    setting = plan.Setting(plan.Keep.UPLOAD, upload_flags=("--sse", "aws:kms"))
+    job = job_of(
+        s3_lab,
+        "echo 1 > plain.txt; echo 2 > 'two\nlines'; echo oops >&2",
+        outputs=OutputPlan(files=tuple(names)),
+    )
+    assert s3_lab.run(job, setting)[0] == 0
+    where = job.work_dir
+    logs = [where.stdout, where.stderr, where.return_code, where.script, where.manifest]
+    for uri in (*(f"{where.uri}/{name}" for name in names), *logs):
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        assert s3_lab.s3.head_object(Bucket=bucket, Key=key)["ServerSideEncryption"] == "aws:kms"
