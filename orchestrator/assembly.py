@@ -239,6 +239,7 @@ def assemble(settings: Settings, *, containers: bool = True, verified: bool = Fa
             default_backend=settings.backend.default,
             runs=runs,
             lease_seconds=LEASE_SECONDS,
+            idle_poll_seconds=settings.orchestrator.idle_poll_seconds,
             admission=Admission(limits),
             read_limit_bytes=rules.largest_read_bytes,
         ),

@@ -5,7 +5,8 @@ there. The two trees meet in this module and nowhere else. A `version` the reade
 refused: old software never guesses at new stacks, nor new software at old ones.
 
 Versions: 1, the first. 2: what a queue's hosts have of GPUs and disk, registries and the login to
-Docker Hub, further job roles, the login to the database, the queue of events.
+Docker Hub, further job roles, the login to the database and when it pauses, the queue of
+events.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class Database(_Part):
 
     `login` says how the orchestrator connects: `iam` as `user`, with tokens; `secret` with the
     `username` and `password` in the secret, which is the master's. `cluster_arn` and `secret_arn`
-    are what the RDS Data API takes: the stack's function makes `user` by it.
+    are what the RDS Data API takes: the stack's function makes `user` by it. `pause_seconds`:
+    it sleeps when nobody has been connected for so long; absent: it never does.
     """
 
     host: str
@@ -68,6 +70,7 @@ class Database(_Part):
     login: Literal["iam", "secret"] = "secret"
     user: str = "orchestrator"
     cluster_arn: str | None = None
+    pause_seconds: int | None = None
 
 
 class DockerHub(_Part):

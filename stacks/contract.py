@@ -72,6 +72,11 @@ class ContractStack(EnvironmentStack):
                 login=settings.database.login,
                 user=settings.database.user,
                 cluster_arn=database.database.arn,
+                pause_seconds=(
+                    settings.database.auto_pause_minutes * 60
+                    if settings.database.min_acu == 0
+                    else None
+                ),
             ),
         )
 

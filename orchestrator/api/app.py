@@ -1,6 +1,7 @@
 """The routes of `orchestrator server`.
 
 GET /health              200 while the engine works, else 503; for load balancers and start-up
+POST /wake               look for work now, as `orchestrator submit` asks; it changes nothing else
 GET /engine/v1/status    the same in Cromwell's shape
 GET /engine/v1/version   Cromwell's shape
 """
@@ -12,14 +13,14 @@ from collections.abc import Callable
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from orchestrator.engine.coordinator import Health
 
 
-def make(health: Callable[[], Health]) -> Starlette:
-    """The application over one engine; `health` must not block."""
+def make(health: Callable[[], Health], wake: Callable[[], None]) -> Starlette:
+    """The application over one engine; `health` and `wake` must not block."""
     version = importlib.metadata.version("wdl-batch-orchestrator")
 
     async def show_health(_: Request) -> JSONResponse:
@@ -33,6 +34,10 @@ def make(health: Callable[[], Health]) -> Starlette:
             body["problem"] = now.problem
         return JSONResponse(body, status_code=200 if now.problem is None else 503)
 
+    async def wake_up(_: Request) -> Response:
+        wake()
+        return Response(status_code=204)
+
     async def show_status(_: Request) -> JSONResponse:
         now = health()
         engine = {"ok": now.problem is None, "messages": [now.problem] if now.problem else []}
@@ -44,6 +49,7 @@ def make(health: Callable[[], Health]) -> Starlette:
     return Starlette(
         routes=[
             Route("/health", show_health),
+            Route("/wake", wake_up, methods=["POST"]),
             Route("/engine/v1/status", show_status),
             Route("/engine/v1/version", show_version),
         ]

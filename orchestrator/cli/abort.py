@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from orchestrator import errors
-from orchestrator.cli import options
+from orchestrator.cli import options, waking
 from orchestrator.model import states
 from orchestrator.model.states import WorkflowState
 
@@ -22,7 +22,8 @@ def abort(
     """Ask whoever runs the workflow to end it. Takes effect within seconds."""
     from orchestrator import assembly
 
-    made = assembly.assemble(options.load(config, environment))
+    settings = options.load(config, environment)
+    made = assembly.assemble(settings)
     try:
         record = made.find(workflow_id)
         if states.is_terminal(record.state):
@@ -33,6 +34,7 @@ def abort(
             typer.echo(f"workflow {record.id} was on hold; it is aborted", err=True)
             return
         made.store.put_command(record.id, "abort")
+        waking.wake(settings)
         held = made.store.holder(record.id) is not None
         if as_json:
             print(json.dumps({"id": record.id, "status": "Aborting"}))

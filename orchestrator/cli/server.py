@@ -54,7 +54,7 @@ def server(
     engine = made.engine(settings.system.max_concurrent_workflows)
     web = uvicorn.Server(
         uvicorn.Config(
-            app.make(engine.health),
+            app.make(engine.health, engine.poke),
             log_config=None,
             access_log=False,
             server_header=False,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator import errors
-from orchestrator.cli import options
+from orchestrator.cli import options, waking
 from orchestrator.model.states import WorkflowState
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def submit(
         )
     finally:
         made.close()
+    if not hold:
+        waking.wake(settings)
     state = WorkflowState.ON_HOLD if hold else WorkflowState.SUBMITTED
     print(json.dumps({"id": root, "status": state}) if as_json else root)
 

@@ -148,11 +148,17 @@ class Retries(Keys):
 
 
 class Orchestrator(Keys):
-    """`orchestrator`: which deployed environment this is; its contract, when it stands here."""
+    """`orchestrator`: which deployed environment this is; its contract, when it stands here.
+
+    `idle_poll_seconds`: a server without work asks the database for some every 2 s, then less and
+    less often, down to once in so many seconds. More than the time after which a database pauses
+    lets it sleep. What is handed in on the server's own machine wakes it.
+    """
 
     wdl: Wdl = Wdl()
     imports: Imports = Imports()
     retries: Retries = Retries()
+    idle_poll_seconds: Annotated[int, Field(ge=2, le=604_800)] = 2
     environment: str | None = None
     deployment: Deployment | None = None
 
@@ -320,6 +326,7 @@ class OrchestratorLayout(Keys):
     imports: Imports = Imports()
     wdl: Wdl = Wdl()
     retries: Retries = Retries()
+    idle_poll_seconds: Annotated[int, Field(ge=2, le=604_800)] = 2
     environment: str | None = None
     deployment: dict[str, Any] | None = None
     deployment_json: str | None = None
@@ -411,6 +418,7 @@ def _orchestrator(reader: Reader, raw: OrchestratorLayout) -> Orchestrator | Non
         wdl=raw.wdl,
         imports=raw.imports,
         retries=raw.retries,
+        idle_poll_seconds=raw.idle_poll_seconds,
         environment=raw.environment or (found.environment if found else None),
         deployment=found,
     )

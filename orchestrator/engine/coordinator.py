@@ -64,6 +64,7 @@ class EngineSettings:
     command_poll_seconds: float = 2.0
     capacity: int = 0  # workflows at once that it claims by itself
     claim_poll_seconds: float = 2.0
+    idle_poll_seconds: float = 2.0  # it looks for work less and less often, down to this
     admission: Admission = field(default_factory=Admission)
     workers: int = 16
     read_limit_bytes: int = 128 * 1024**2
@@ -111,6 +112,7 @@ class Engine:
         self._commands_at = 0.0
         self._commanding = False
         self._claims_at = 0.0
+        self._claim_every = settings.claim_poll_seconds
         self._claiming = False
         self._unopened: dict[str, float] = {}  # what cannot be opened here -> when to try again
         self._store_problem: str | None = None
@@ -168,6 +170,7 @@ class Engine:
 
     def poke(self) -> None:
         """Look for commands and for work now."""
+        self._claim_every = self._settings.claim_poll_seconds
         self._commands_at = self._claims_at = 0.0
         self._queue.put(events.Poke())
 
@@ -252,7 +255,7 @@ class Engine:
         if self._active and not self._commanding:
             due.append(self._commands_at + self._settings.command_poll_seconds - now)
         if self._settings.capacity > len(self._active) + len(self._tenures):
-            due.append(self._claims_at + self._settings.claim_poll_seconds - now)
+            due.append(self._claims_at + self._claim_every - now)
         for active in self._active.values():
             if active.wake_at is not None and not active.away:
                 due.append(active.wake_at - now)
@@ -304,9 +307,18 @@ class Engine:
             held = {root_id: active.tenure.lease for root_id, active in self._active.items()}
             self._effects.call(lambda: self._take_commands(held))
         room = settings.capacity - len(self._active) - len(self._tenures)
-        if room > 0 and not self._claiming and now - self._claims_at >= settings.claim_poll_seconds:
+        if room > 0 and not self._claiming and now - self._claims_at >= self._claim_every:
             self._claims_at, self._claiming = now, True
             self._effects.call(lambda: self._claim(room))
+
+    def _pace_claims(self, found: bool) -> None:
+        """Who has nothing to do asks less and less often, so that a database may pause."""
+        shortest = self._settings.claim_poll_seconds
+        if found or self._active or self._tenures or self._store_problem:
+            self._claim_every = shortest
+        else:
+            longest = max(shortest, self._settings.idle_poll_seconds)
+            self._claim_every = min(2 * self._claim_every, longest)
 
     def _watch(self) -> None:
         watched = {a.backend for a in self._active.values() if a.inflight or a.places or a.away}
@@ -352,6 +364,7 @@ class Engine:
 
     def _finish(self, root_id: str, active: Active) -> None:
         del self._active[root_id]
+        self._claim_every = self._settings.claim_poll_seconds
         self._heartbeat.remove(root_id)
         self._release(active.tenure.lease)
         self._forget(active)
@@ -443,6 +456,7 @@ class Engine:
                 self._drop(root_id, errors.LeaseLost("another server has taken this workflow over"))
             case events.Claimed(leases, at):
                 self._claiming = False
+                self._pace_claims(bool(leases))
                 now = self._clock()
                 self._unopened = {root: at for root, at in self._unopened.items() if at > now}
                 for lease in leases:

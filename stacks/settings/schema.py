@@ -171,6 +171,9 @@ class Identity(Section):
 
 class Database(Section):
     """Aurora Serverless v2. `min_acu` 0 lets it pause after `auto_pause_minutes` of no connection.
+    It then sleeps as long as nothing runs: a server without work asks it seldom (every 6 hours) and
+    is woken by what is submitted on its host. What is submitted elsewhere waits for that: give such
+    environments a floor.
 
     One ACU is about 2 GiB of memory with the CPU that goes with it. `readers` are further
     instances in other zones, which take over when the writer is lost.
