@@ -11,6 +11,7 @@ import typer
 
 from orchestrator.cli import options
 from orchestrator.model.states import WorkflowState
+from orchestrator.store.base import Store
 
 
 def status(
@@ -21,7 +22,11 @@ def status(
     environment: options.Environment = None,
     as_json: options.Json = False,
 ) -> None:
-    """List workflows, newest first; with an id, one workflow with its calls."""
+    """List workflows, newest first; with an id, one workflow with its calls.
+
+    With --json, also where the time of each attempt went (queue, pull, localize, command,
+    delocalize) and how much memory and disk it took at most.
+    """
     from orchestrator import assembly
 
     made = assembly.assemble(options.load(config, environment))
@@ -39,6 +44,7 @@ def status(
             counts.setdefault(call.name, Counter())[call.state] += 1
         row = _summary(record) | {"calls": counts}
         if as_json:
+            row["attempts"] = _attempts(made.store, record.id)
             print(json.dumps(row, indent=2))
             return
         print(f"{row['id']}  {_shown(row)}  {row['submission']}  {row['workflow']}")
@@ -63,6 +69,42 @@ def _summary(record: Any) -> dict[str, Any]:
         "outputs": json.loads(record.outputs) if record.outputs else {},
         "failures": [failure["message"] for failure in json.loads(record.failures or "[]")],
     }
+
+
+def _attempts(store: Store, workflow_id: str) -> list[dict[str, Any]]:
+    """Every attempt so far, those of sub-workflows too: where its time went, what it took at most."""
+    rows, todo = [], [("", workflow_id)]
+    for above, current in todo:
+        calls = {call.id: call for call in store.calls(current)}
+        labels = {
+            call.id: above + call.name + "".join(f"[{shard}]" for shard in call.shards)
+            for call in calls.values()
+        }
+        todo += [
+            (f"{labels[call.id]}.", call.sub_workflow_id)
+            for call in calls.values()
+            if call.sub_workflow_id
+        ]
+        rows += [
+            {
+                "call": labels.get(attempt.call_id, attempt.call_id),
+                "attempt": attempt.attempt,
+                "status": attempt.state,
+                "job": attempt.job_id,
+                "return_code": attempt.return_code,
+                "failure": attempt.failure_code,
+                "start": _time(attempt.started_at),
+                "end": _time(attempt.ended_at),
+                "seconds": {
+                    name: round(ended - started, 3)
+                    for name, started, ended in json.loads(attempt.phases)
+                },
+                "peak_memory_bytes": attempt.peak_memory_bytes,
+                "peak_disk_bytes": attempt.peak_disk_bytes,
+            }
+            for attempt in store.attempts(current)
+        ]
+    return rows
 
 
 def _shown(row: dict[str, Any]) -> str:

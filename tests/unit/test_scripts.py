@@ -11,10 +11,20 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("name", ["bootstrap", ".ci/run"])
-def test_a_script_is_executable_and_clean(name: str) -> None:
-    script = PROJECT / name
-    assert script.stat().st_mode & 0o111
+STARTED = ["bootstrap", ".ci/run"]
+RUN_BY_A_SHELL = [
+    "orchestrator/backends/wrapper/wrapper.sh",
+    "orchestrator/backends/local/container.sh",
+]
+
+
+@pytest.mark.parametrize("name", STARTED)
+def test_a_script_can_be_started(name: str) -> None:
+    assert (PROJECT / name).stat().st_mode & 0o111
+
+
+@pytest.mark.parametrize("name", [*STARTED, *RUN_BY_A_SHELL])
+def test_a_script_is_clean(name: str) -> None:
     if shutil.which("shellcheck") is None:
         pytest.skip("not installed: shellcheck (.ci/run installs it)")
     finished = subprocess.run(

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Runs a container for the wrapper and says afterwards what only the engine knows of it.
 #
 #   sh container.sh ENGINE NAME VERDICT ARGUMENT...

@@ -439,12 +439,7 @@ w_watch() {
             w_most=$w_held
             printf 'memory %s\n' "$w_most" >>"$w_private/peaks"
         fi
-        case $w_pauses in
-            *' '*)
-                w_pauses=${w_pauses#* }
-                continue
-                ;;
-        esac
+        w_pauses=${w_pauses#* }
         read -r w_up _ </proc/uptime
         [ "${w_up%.*}" -ge "$w_due" ] || continue
         du -sk "$w_attempt_dir" >"$w_private/watched" 2>/dev/null
@@ -611,10 +606,12 @@ w_glob() {
     w_noted=1
     shift
     cd "$w_work" || return 0
+    # shellcheck disable=SC2031
     w_lc=${LC_ALL-none} w_ifs=$IFS
     LC_ALL=C # the order of bytes, whatever the image's locale
     for w_pattern in "$@"; do
         IFS=''
+        # shellcheck disable=SC2086
         w_matches $w_pattern
         IFS=$w_ifs
     done
@@ -852,16 +849,22 @@ w_read() {
     printf '"}'
 }
 
-# When the image was pulled, as the ECS agent tells: asked while other things are done.
+# When the image was pulled, as the ECS agent tells: asked while other things are done. Without -T,
+# which kills Debian's static wget.
 w_ask_about_pull() {
     [ -n "${ECS_CONTAINER_METADATA_URI_V4-}" ] || return 0
-    (exec wget -q -T 5 -O "$w_private/task" "$ECS_CONTAINER_METADATA_URI_V4/task") \
+    (exec wget -q -O "$w_private/task" "$ECS_CONTAINER_METADATA_URI_V4/task") \
         </dev/null >/dev/null 2>&1 &
     w_asker=$!
 }
 
 w_pull() {
-    [ -n "$w_asker" ] && w_ended "$w_asker" && [ -s "$w_private/task" ] || return 0
+    [ -n "$w_asker" ] || return 0
+    for w_pause in 0.05 0.5 2 end; do
+        w_ended "$w_asker" && break
+        if [ "$w_pause" = end ]; then kill "$w_asker" && return 0; else sleep "$w_pause"; fi
+    done 2>/dev/null
+    [ -s "$w_private/task" ] || return 0
     w_task=$(tr -d '\n' <"$w_private/task")
     case $w_task in *'"PullStartedAt":"'*'"PullStoppedAt":"'*) ;; *) return 0 ;; esac
     w_from=${w_task#*'"PullStartedAt":"'} w_to=${w_task#*'"PullStoppedAt":"'}
