@@ -1,8 +1,10 @@
 """The engine's loop: one thread that owns all state, fed by a queue.
 
-A turn: take the events that came, let every run they touch evaluate for a slice of time, share the
-places for jobs, turn ready attempts into submissions, commit each run's records in one transaction,
-then hand its effects to the pool. Nothing here waits for I/O but the commit.
+A turn: take the events that came, let every run they touch hear its own and evaluate for a slice of
+time, commit its records in one transaction and hand its effects to the pool, then share the places
+A turn: take the events that came, let every run they touch hear its own and evaluate for a slice
+
+Longer than others because it is one loop over one state: who reads it sees the order of it all.
 
 An engine runs the workflows that it is told to `adopt`; with a capacity it also looks for work: new
 workflows, and those whose server has died.
@@ -10,8 +12,6 @@ workflows, and those whose server has died.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import queue
 import threading
 import time
@@ -22,7 +22,7 @@ import structlog
 
 from orchestrator import errors
 from orchestrator.backends.base import Backend, Change
-from orchestrator.engine import events, faultpoints, garbage, poison
+from orchestrator.engine import events, faultpoints, garbage
 from orchestrator.engine.actions import Find, Submit
 from orchestrator.engine.active import Active, Told
 from orchestrator.engine.admission import Admission
@@ -31,13 +31,12 @@ from orchestrator.engine.evaluation import Evaluators
 from orchestrator.engine.faultpoints import Step
 from orchestrator.engine.finishing import Finishing
 from orchestrator.engine.jobs import RunSettings
+from orchestrator.engine.opening import Opening
 from orchestrator.engine.run import Progress, Run
 from orchestrator.engine.tenure import Heartbeat, Tenure, is_dead, this_process
 from orchestrator.filesystems.base import Filesystems
-from orchestrator.model import states
 from orchestrator.model.job import Submission
-from orchestrator.model.records import EventRecord, WorkflowRecord
-from orchestrator.model.states import WorkflowState
+from orchestrator.model.records import WorkflowRecord
 from orchestrator.store.base import Lease, Store
 from orchestrator.wdl.document import Document
 
@@ -93,7 +92,9 @@ class Engine:
         """`load` parses a bundle as `Store.bundle` gives it; it runs in the pool."""
         self._store = store
         self._backends = backends
-        self._load = load
+        self._opening = Opening(
+            store, backends, settings.runs, settings.default_backend, load, clock
+        )
         self._settings = settings
         self._clock = clock
         self._queue: queue.SimpleQueue[events.Event] = queue.SimpleQueue()
@@ -166,7 +167,7 @@ class Engine:
             self._over.pop(lease.root_id, None)  # of an earlier tenure
         self._tenures[lease.root_id] = tenure
         self._heartbeat.add(tenure)
-        self._effects.call(lambda: self._open(lease))
+        self._effects.call(lambda: self._opening.open(lease))
 
     def poke(self) -> None:
         """Look for commands and for work now."""
@@ -506,62 +507,6 @@ class Engine:
         self._dirty[root_id] = None
 
     # --- in the pool
-
-    def _open(self, lease: Lease) -> events.Event:
-        journal = None
-        try:
-            journal = self._store.journal(lease)
-            if poison.is_poisoned(lease):
-                self._store.write(lease, poison.end(journal, self._backends, self._clock()))
-                return events.Ended(lease, self._store.workflow(lease.root_id))
-            root = journal.workflows[0]
-            if states.is_terminal(root.state) or root.state is WorkflowState.ON_HOLD:
-                return events.Ended(lease, root)
-            document = self._load(self._store.bundle(root.bundle))
-            backend = root.backend or self._settings.default_backend
-            if backend not in self._backends:
-                raise errors.BackendUnavailable(
-                    f"workflow {root.id} works on backend {backend!r}, which is not configured "
-                    "here",
-                    hint="give the configuration that it was started with",
-                )
-            # Here and not in the engine's thread: a journal may have 100,000 rows.
-            run = Run(
-                journal,
-                document,
-                self._backends[backend],
-                self._settings.runs[backend],
-                self._clock(),
-            )
-        except (errors.Invalid, errors.WorkflowFailed) as error:
-            if journal is None or journal.workflows[0].state is not WorkflowState.SUBMITTED:
-                return events.OpenFailed(lease, journal, error)
-            return self._refuse(lease, journal.workflows[0], error)
-        except errors.OrchestratorError as error:
-            return events.OpenFailed(lease, journal, error)
-        except Exception as error:
-            _log.exception("a workflow could not be opened", workflow=lease.root_id)
-            wrapped = errors.OrchestratorError(f"the workflow could not be opened: {error}")
-            return events.OpenFailed(lease, journal, wrapped)
-        return events.Opened(lease, run, backend)
-
-    def _refuse(
-        self, lease: Lease, root: WorkflowRecord, error: errors.OrchestratorError
-    ) -> events.Event:
-        """A workflow that can never begin has failed: doors may take one in unchecked."""
-        now = self._clock()
-        failed = dataclasses.replace(
-            root,
-            state=WorkflowState.FAILED,
-            failures=json.dumps([{"message": error.sentence, "causedBy": []}]),
-            started_at=now,
-            ended_at=now,
-        )
-        try:
-            self._store.write(lease, [failed, EventRecord(root.id, root.id, now, "Finished")])
-        except errors.OrchestratorError as not_written:
-            return events.OpenFailed(lease, None, not_written)
-        return events.Ended(lease, failed)
 
     def _claim(self, limit: int) -> events.Event:
         """New workflows, and those whose server is gone: of a server that has certainly died (it

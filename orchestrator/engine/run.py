@@ -6,6 +6,8 @@ then starts the effects that came with them: an intent is always durable before 
 This module steps the graphs of the workflow and its sub-workflows, enters the calls that become
 ready, and ends it all; `jobs` takes each call to its outputs. The invariant of both: the journal
 holds whatever a replay needs to come to the same state.
+
+Longer than others because how calls begin and how workflows end are decided by the same few facts.
 """
 
 from __future__ import annotations

@@ -242,7 +242,7 @@ def test_a_workflow_that_is_not_opened_yet_is_given_back_when_the_engine_stops(
 ) -> None:
     root_id = world.submit(ONE)
     engine = world.engine(FakeBackend(succeed))
-    monkeypatch.setattr(engine, "_open", lambda lease: None)  # still loading
+    monkeypatch.setattr(engine._opening, "open", lambda lease: None)  # still loading
     world.adopt(engine, root_id)
     assert world.store.holder(root_id)
     engine.stop()

@@ -7,10 +7,18 @@ import json
 
 import pytest
 
+from orchestrator import errors
+from orchestrator.assembly import load_bundle
 from orchestrator.backends.base import Change, JobState
 from orchestrator.backends.fake import FakeBackend, manifest
 from orchestrator.engine import garbage
 from orchestrator.engine.actions import Submit
+from orchestrator.engine.active import Active
+from orchestrator.engine.coordinator import Engine, EngineSettings
+from orchestrator.engine.events import Changed
+from orchestrator.engine.tenure import Tenure
+from orchestrator.filesystems.base import Filesystems
+from orchestrator.filesystems.local import LocalFilesystem
 from orchestrator.model.failures import Failure, FailureCode
 from orchestrator.model.job import Submission
 from orchestrator.model.manifest import Manifest
@@ -175,3 +183,31 @@ def test_what_is_new_is_looked_at_in_every_turn_also_when_as_much_goes_as_is_mad
         assert len(gc.get_objects(generation=0)) < 2_000
     finally:
         garbage.unwatch()
+
+
+def test_what_happens_to_one_workflow_costs_the_same_however_many_jobs_the_others_have(
+    world: World,
+) -> None:
+    engine = Engine(
+        world.store, {}, Filesystems(LocalFilesystem()), load_bundle, EngineSettings("fake", {})
+    )
+    lease = world.store.claim("o", 60.0, 1, world.submit(CHAIN, {"n": 1}))[0]
+    change = Change("mine", 0, JobState.RUNNING, "j")
+
+    def lines(others: int) -> float:
+        active = Active(Stepped(CHAIN, {"n": 1}).run, Tenure(lease, 60.0, Tenure.now()), "fake")
+        active.submissions.append("mine")
+        engine._active = {active.root_id: active}
+        engine._root_of = {"mine": active.root_id, **{str(n): "other" for n in range(others)}}
+
+        def do() -> None:
+            engine._on(Changed("fake", [change]))
+            engine._drop(active.root_id, errors.LeaseLost("gone"))
+
+        counted = lines_run(do)
+        assert active.inbox.pop() is change
+        assert len(engine._root_of) == others
+        return counted
+
+    lines(1)
+    assert lines(10) == lines(10_000)
