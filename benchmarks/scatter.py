@@ -1,9 +1,10 @@
-"""A scatter of trivial calls on the local AWS: Batch API calls, orchestrator CPU a call, wall time.
+"""A scatter of trivial calls on the local AWS: API calls, orchestrator CPU a call, wall time.
 
-    .venv/bin/python benchmarks/scatter.py [--calls 1000] [--home DIR] [--json]
+    .venv/bin/python benchmarks/scatter.py [--calls 1000] [--instant] [--home DIR] [--json]
 
-Deploys the stacks into an AWS of its own (or uses the one of --home), runs jobs as plain processes,
-and reads the AWS's own count of what was called.
+Deploys the stacks into an AWS of its own (or uses the one of --home) and reads that AWS's own count
+of what was called. Jobs run as plain processes; with --instant they are over at once, and the local
+AWS writes their manifests: what is left is what the orchestrator and AWS's API take.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import time
 import urllib.request
 from pathlib import Path
 from typing import Any
+
+import boto3
 
 from orchestrator.local_aws import process
 
@@ -42,8 +45,8 @@ task trivial {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--calls", type=int, default=1000)
-    parser.add_argument("--home", type=Path)
     parser.add_argument("--instant", action="store_true", help="jobs that are over at once")
+    parser.add_argument("--home", type=Path)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.home:
@@ -51,12 +54,17 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        process.start(home / ".local-aws", jobs="instant" if options.instant else "process")
-        bootstrap(home, "--no-prove")
+        deploy(home, "instant" if options.instant else "process")
         try:
             report(measure(home, options.calls), options.json)
         finally:
             bootstrap(home, "--destroy")
+
+
+def deploy(home: Path, jobs: process.JobRunner) -> None:
+    """An AWS below `home` that runs jobs in this way, with the stacks on it."""
+    process.start(home / ".local-aws", jobs=jobs)
+    bootstrap(home, "--no-prove")
 
 
 def bootstrap(home: Path, *arguments: str) -> None:
@@ -67,16 +75,16 @@ def bootstrap(home: Path, *arguments: str) -> None:
     )
 
 
-def measure(home: Path, calls: int) -> dict[str, Any]:
+def measure(home: Path, calls: int, source: str = WDL) -> dict[str, Any]:
     """Run the workflow once; what it cost. Start-up: what a workflow of two calls costs."""
     aws = process.status(home / ".local-aws")
     if aws is None:
         sys.exit(f"no AWS runs in {home}")
     wdl = home / "scatter.wdl"
-    wdl.write_text(WDL)
+    wdl.write_text(source)
     counts_url = f"{aws.endpoint}/_local-aws/calls"
     urllib.request.urlopen(urllib.request.Request(counts_url, method="DELETE")).close()
-    began = time.monotonic()
+    began_at, began = time.time(), time.monotonic()
     child = subprocess.Popen(
         [
             str(Path(sys.executable).with_name("orchestrator")),
@@ -88,25 +96,50 @@ def measure(home: Path, calls: int) -> dict[str, Any]:
     assert child.stdout is not None
     outputs = json.loads(child.stdout.read())
     _, status, usage = os.wait4(child.pid, 0)
-    seconds = time.monotonic() - began
+    seconds, ended_at = time.monotonic() - began, time.time()
     assert os.waitstatus_to_exitcode(status) == 0
     assert outputs == {"scatter_benchmark.calls": calls}, outputs
     with urllib.request.urlopen(counts_url) as answer:
         counts = json.load(answer)
     cpu = usage.ru_utime + usage.ru_stime
-    beginning = 0.0 if calls <= _FEW else measure(home, _FEW)["orchestrator_cpu_seconds"]
-    return {
+    batch, s3 = (sum(counts.get(service, {}).values()) for service in ("batch", "s3"))
+    result: dict[str, Any] = {
         "calls": calls,
-        "batch_api_calls": sum(counts.get("batch", {}).values()),
+        "batch_api_calls": batch,
+        "batch_api_calls_a_call": round(batch / calls, 4),
         "batch_api": counts.get("batch", {}),
+        "s3_requests": s3,
+        "s3_requests_a_call": round(s3 / calls, 4),
         "s3_api": counts.get("s3", {}),
         "orchestrator_cpu_seconds": round(cpu, 2),
-        "start_up_cpu_seconds": beginning,
-        "orchestrator_cpu_ms_a_call": round(1000 * (cpu - beginning) / calls, 2),
         "with_start_up_ms_a_call": round(1000 * cpu / calls, 2),
         "peak_memory_mib": usage.ru_maxrss // 1024,
         "wall_seconds": round(seconds, 1),
+        "calls_a_second": round(calls / seconds, 1),
+        "over_after_last_job_seconds": round(ended_at - _last_job_ended(aws, began_at), 1),
     }
+    if calls > _FEW:
+        beginning = measure(home, _FEW, source)["orchestrator_cpu_seconds"]
+        result["start_up_cpu_seconds"] = beginning
+        result["orchestrator_cpu_ms_a_call"] = round(1000 * (cpu - beginning) / calls, 2)
+    return result
+
+
+def _last_job_ended(aws: process.LocalAws, since: float) -> float:
+    """When Batch saw the last job of a run end: seconds since the epoch."""
+    batch = boto3.Session(aws_access_key_id="b", aws_secret_access_key="b").client(
+        "batch", region_name=process.REGION, endpoint_url=aws.endpoint
+    )
+    jobs = [
+        job
+        for queue in batch.describe_job_queues()["jobQueues"]
+        for page in batch.get_paginator("list_jobs").paginate(
+            jobQueue=queue["jobQueueName"],
+            filters=[{"name": "AFTER_CREATED_AT", "values": [str(int(since * 1000))]}],
+        )
+        for job in page["jobSummaryList"]
+    ]
+    return max(job["stoppedAt"] for job in jobs) / 1000
 
 
 def report(result: dict[str, Any], as_json: bool) -> None:
