@@ -212,6 +212,10 @@ def assemble(settings: Settings, *, containers: bool = True, verified: bool = Fa
             provider.config.concurrent_job_limit,
             provider.config.hog_factor or settings.system.hog_safety.hog_factor,
         )
+        if isinstance(provider, AwsBatchProvider):
+            shared = all(queue.fair_share for queue in contract.queues)
+            if not shared:
+                limits[name] = limits[name].in_turns(provider.config.unshared_job_limit)
     store = SqlStore(
         _database_url(settings, sessions), password=_database_password(settings, sessions)
     )
@@ -291,6 +295,7 @@ def _aws_batch(
     chosen = BatchSettings(
         root=config.root,
         shared_mounts=config.shared_mounts,
+        submissions_per_second=config.submissions_per_second,
         job_environment=_s3_of_jobs(settings, sessions, auth, contract.region),
         upload_flags=settings.s3.upload_flags(),
         docker_mirror=config.docker_mirror.docker_hub,

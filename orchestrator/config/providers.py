@@ -35,6 +35,10 @@ class AwsBatchConfig(Keys):
 
     Ours: `shared-mounts`, paths of EFS or FSx file systems that the hosts have mounted; tasks get
     at them by `disks`. What is not named here no task can mount of its host.
+    `submissions-per-second`: SubmitJob of this process; AWS takes 50 of an account. Less where
+    several servers or other programs share one. `unshared-job-limit`: jobs at once where queues
+    have no scheduling policy of shares and serve in turn, so that nobody waits for one large
+    workflow.
 
     Cromwell requires `auth` and the numbers of attempts. They have no effect: `filesystems.s3.auth`
     is the auth that counts (in Cromwell too), and the engine owns every retry.
@@ -51,6 +55,8 @@ class AwsBatchConfig(Keys):
     concurrent_job_limit: Count | None = None
     hog_factor: Annotated[int, Field(ge=1)] | None = None
     shared_mounts: tuple[str, ...] = ()
+    submissions_per_second: Annotated[float, Field(gt=0, le=500)] = 45.0
+    unshared_job_limit: Count = 5_000
     dockerhub: DockerHub = DockerHub()
     docker_mirror: Mirrors = Mirrors()
 

@@ -23,6 +23,8 @@ from orchestrator.model.records import Record
 
 _log = structlog.get_logger(__name__)
 
+_GATHER_SECONDS = 2.0
+
 Told = events.OfRun | Change | Sequence[tuple[int, str, str]]  # the last are commands
 
 
@@ -44,6 +46,8 @@ class Active:
     inflight: int = 0
     waiting: int = 0
     wake_at: float | None = None
+    gathering_since: float | None = None  # attempts wait for more of their array
+    gathered: bool = False  # ... and have waited long enough
 
     @property
     def root_id(self) -> str:
@@ -58,12 +62,19 @@ class Active:
         if self.places:
             run.dispatch(self.places)
             self.places = 0
+            self.gathering_since = None
         while self.inbox and time.monotonic() < end:
             self._hear(self.inbox.popleft())
         self.more = run.work(lambda: time.monotonic() >= end) or bool(self.inbox)
         self.inflight = run.inflight
         self.waiting = run.waiting
         self.wake_at = run.wake_at()
+        if not self.waiting:
+            self.gathering_since = None
+        elif self.gathering_since is None:
+            self.gathering_since = now
+        since = self.gathering_since
+        self.gathered = since is not None and now - since >= _GATHER_SECONDS
 
     def is_due(self, now: float) -> bool:
         """Whether it wants a turn although nothing came for it."""
@@ -77,10 +88,10 @@ class Active:
         """How many attempts it would submit.
 
         One that is still evaluating waits until an array is full, or until it has come to its end:
-        what becomes ready together starts together.
+        what becomes ready together starts together. But nobody waits longer than two seconds.
         """
         waiting = max(0, self.waiting - self.places)
-        if self.away or (self.more and waiting < array_size):
+        if self.away or (self.more and waiting < array_size and not self.gathered):
             waiting = 0
         return Demand(
             self.root_id, self.backend, self.run.hog_group, self.inflight + self.places, waiting

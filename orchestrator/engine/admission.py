@@ -11,15 +11,26 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
 class JobLimit:
-    """Of one backend. `jobs` None: any number at once. `hog_factor` 1: no limit for a group."""
+    """Of one backend. `jobs` None: any number at once. `hog_factor` 1: no limit for a group.
+
+    `step`: what is full is refilled when so many places are free, not with every job that ends:
+    arrays would shrink to single jobs.
+    """
 
     jobs: int | None = None
     hog_factor: int = 1
+    step: int = 1
+
+    def in_turns(self, most: int) -> JobLimit:
+        """The same on a backend that serves jobs in the order they came, whosever they are: no
+        more than `most` at once, so that who comes next waits for few."""
+        jobs = most if self.jobs is None else min(self.jobs, most)
+        return replace(self, jobs=jobs, step=max(1, jobs // 10))
 
     @property
     def of_a_group(self) -> int | None:
@@ -57,7 +68,11 @@ class Admission:
             if limit.jobs is None:
                 granted |= {d.root_id: d.waiting for d in wanting if d.waiting}
             else:
-                granted |= _fairly(wanting, limit.jobs, limit.of_a_group or limit.jobs)
+                shares = _fairly(wanting, limit.jobs, limit.of_a_group or limit.jobs)
+                if limit.jobs - sum(demand.inflight for demand in wanting) < limit.step:
+                    wanted = {demand.root_id: demand.waiting for demand in wanting}
+                    shares = {r: n for r, n in shares.items() if n == wanted[r]}
+                granted |= shares
         return granted
 
 

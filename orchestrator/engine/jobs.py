@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -397,6 +398,8 @@ class Jobs:
 
     def delay(self, call: Call, due: float) -> None:
         """Its next attempt, or the same one under another submission, not before that time."""
+        if due - self._outbox.now > 1:
+            due = math.ceil(due)  # what failed within one second goes on together, as an array
         heapq.heappush(self._delayed, (due, next(self._order), call))
 
 

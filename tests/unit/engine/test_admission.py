@@ -56,3 +56,31 @@ def test_backends_have_places_of_their_own() -> None:
     admission = Admission({"b": JobLimit(1), "c": JobLimit(2)})
     granted = admission.share([demand("a", 1, 5), demand("d", 0, 5, backend="c")])
     assert granted == {"d": 2}
+
+
+def in_turns(*demands: Demand, most: int, jobs: int | None = None) -> dict[str, int]:
+    return Admission({"b": JobLimit(jobs).in_turns(most)}).share(demands)
+
+
+def test_where_jobs_are_served_in_turn_a_large_workflow_is_let_in_by_steps() -> None:
+    assert in_turns(demand("a", 0, 10_000), most=1000) == {"a": 1000}
+    assert in_turns(demand("a", 1000, 9000), most=1000) == {}
+    assert in_turns(demand("a", 901, 9000), most=1000) == {}  # not an array for every few
+    assert in_turns(demand("a", 900, 9000), most=1000) == {"a": 100}
+    assert in_turns(demand("a", 950, 20), most=1000) == {"a": 20}  # its last ones wait for nobody
+
+
+def test_a_small_workflow_does_not_wait_for_a_step() -> None:
+    shares = in_turns(demand("large", 990, 9000), demand("small", 0, 3), most=1000)
+    assert shares == {"small": 3}
+
+
+def test_many_large_workflows_are_let_in_too() -> None:
+    """No step is so large that all wait for ever."""
+    shares = in_turns(*(demand(f"w{i}", 0, 500) for i in range(40)), most=1000)
+    assert sum(shares.values()) == 1000
+    assert set(shares.values()) == {25}
+
+
+def test_a_limit_of_its_users_is_kept_to_where_jobs_are_served_in_turn() -> None:
+    assert in_turns(demand("a", 0, 10_000), most=1000, jobs=40) == {"a": 40}

@@ -92,6 +92,72 @@ def test_each_retry_is_told_with_its_reason_and_who_pays() -> None:
     assert "return code 7" in told[0]["message"]
 
 
+RULES = '[{"action": "RETRY", "onExitCode": "7*"}, {"action": "EXIT", "onReason": "*"}]'
+
+
+def test_what_batch_would_retry_is_retried_on_top_of_max_retries() -> None:
+    world = Stepped(task(f"maxRetries: 1 awsBatchRetryAttempts: 3 awsBatchEvaluateOnExit: {RULES}"))
+    for code in (7, 71, 75, 7):
+        broken = next_job(world)
+        world.finish(broken, 0, bad(broken, code))
+        world.turn()
+    assert world.state() is WorkflowState.FAILED
+    assert len(attempts(world)) == 4
+
+
+def test_a_rule_that_says_exit_leaves_what_max_retries_grants() -> None:
+    world = Stepped(task(f"maxRetries: 1 awsBatchRetryAttempts: 3 awsBatchEvaluateOnExit: {RULES}"))
+    for code in (1, 2):
+        broken = next_job(world)
+        world.finish(broken, 0, bad(broken, code))
+        world.turn()
+    assert world.state() is WorkflowState.FAILED
+    assert len(attempts(world)) == 2
+
+
+def test_batch_attempts_come_after_the_engines_own_for_a_lost_host() -> None:
+    world = Stepped(task("awsBatchRetryAttempts: 2"))
+    world.settings = dataclasses.replace(world.settings, retry=RetryPolicy(lost=1))
+    world.open()
+    for _ in range(3):
+        world.finish(next_job(world), 0, SPOT)
+        world.turn()
+        world.open()  # a restart decides the same
+    assert world.state() is WorkflowState.FAILED
+    assert len(attempts(world)) == 3
+
+
+def test_children_that_fail_within_a_moment_are_retried_as_one_array() -> None:
+    world = Stepped(
+        """version 1.1
+workflow w { scatter (i in range(40)) { call t } }
+task t { command <<< x >>> runtime { docker: "d" } }
+"""
+    )
+    [array] = world.submitted(world.turn())
+    for index in range(30):
+        world.run.tell_time(world.now + (index + 1) / 100)  # they are told of in several turns
+        world.finish(array, index, SPOT)
+        world.run.work(lambda: False)
+    found: list[Submission] = []
+    while not found:
+        world.now = (world.run.wake_at() or world.now) - 1  # a turn takes a second
+        found = world.submitted(world.turn())
+    assert [len(again.jobs) for again in found] == [30]
+    assert {job.attempt.attempt for job in found[0].jobs} == {2}
+
+
+def test_the_workflows_labels_reach_its_submissions() -> None:
+    world = Stepped(task(""))
+    root = dataclasses.replace(world.run.root, labels='{"team": "blue"}')
+    world.store.write(world.lease, [root])
+    world.open()
+    labels = dict(next_job(world).labels)
+    assert labels["cromwell-workflow-name"] == "w"
+    assert labels["cromwell-workflow-id"] == world.run.root.id
+    assert labels["team"] == "blue"
+
+
 @pytest.mark.parametrize("memory", ['"1 GB"', "1073741824", '"~{1} GiB"'])
 def test_memory_grows_after_each_attempt_that_lacked_it_and_only_then(memory: str) -> None:
     world = Stepped(
@@ -106,7 +172,7 @@ def test_memory_grows_after_each_attempt_that_lacked_it_and_only_then(memory: st
         if end is not None:  # the crash came before the verdict: the job is found again
             found = world.turn()
             assert not of(Submit, found)
-            world.run.found(submission.handle.id, f"job-{submission.handle.id}")
+            world.run.submissions.found(submission.handle.id, f"job-{submission.handle.id}")
             world.finish(submission, 0, end)
             world.turn()
             world.open()
@@ -147,8 +213,8 @@ def test_all_of_stderr_is_searched_where_its_end_does_not_tell(word: str | None,
     assert search.words == ("OutOfMemory", "Killed")
     assert search.uri == longer.uri
     assert world.state() is WorkflowState.RUNNING
-    world.run.searched(search.token, word)
-    world.run.searched(search.token, word)  # an answer that comes twice
+    world.run.jobs.searched(search.token, word)
+    world.run.jobs.searched(search.token, word)  # an answer that comes twice
     assert next_job(world).shape.memory_mib == mib
 
 

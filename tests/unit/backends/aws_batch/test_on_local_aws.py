@@ -257,7 +257,6 @@ def test_a_bundle_whose_answer_was_lost_is_not_taken_for_a_revoked_one(
     cloud: Cloud, backend: AwsBatchBackend
 ) -> None:
     job = submission(backend, "echo ran")
-    backend._put_wrapper()
     cloud.fault(match="s3 PutObject", lost="after", times=1)
     backend.submit(job)
     [change] = collect(backend, 1)
@@ -270,7 +269,6 @@ def test_a_revoked_submission_runs_nothing_even_if_batch_starts_it(
     job = submission(backend, "echo never", "echo never")
     packed = list(backend._bundles.pack(job))
     assert packed
-    backend._put_wrapper()
     request = backend._request(job, backend._definitions.arn(job.shape))
     backend.revoke(job.handle)
     job_id = cloud.client("batch").submit_job(**request)["jobId"]
@@ -294,14 +292,34 @@ def test_a_revoked_submission_runs_nothing_even_if_batch_starts_it(
 def test_errors_of_submit_job_say_whether_it_may_have_started(
     cloud: Cloud, backend: AwsBatchBackend, fault: dict[str, object], kind: type[Exception]
 ) -> None:
-    cloud.fault(match="batch SubmitJob", times=1, **fault)
+    backend._sleep = lambda seconds: None
+    cloud.fault(match="batch SubmitJob", times=5, **fault)
     cloud.clear_calls()
     with pytest.raises(kind) as raised:
         backend.submit(submission(backend, "true"))
     assert type(raised.value) is kind
-    assert cloud.calls()["batch"]["SubmitJob"] == 1
+    # Only what certainly had no effect is tried again.
+    assert cloud.calls()["batch"]["SubmitJob"] == (5 if kind is errors.TryLater else 1)
     if fault.get("message"):
         assert "no such thing" in str(raised.value)
+
+
+def test_a_throttled_submission_is_made_when_aws_takes_it_and_once(
+    cloud: Cloud, backend: AwsBatchBackend
+) -> None:
+    backend._sleep = lambda seconds: None
+    cloud.fault(match="batch SubmitJob", error="TooManyRequestsException", status=429, times=3)
+    cloud.clear_calls()
+    job = submission(backend, "echo ran")
+    backend.submit(job)
+    assert cloud.calls()["batch"]["SubmitJob"] == 4
+    [change] = collect(backend, 1)
+    assert change.manifest is not None
+    listed = cloud.client("batch").list_jobs(
+        jobQueue=cloud.deployment.default_queue_arn,
+        filters=[{"name": "JOB_NAME", "values": [job.handle.name]}],
+    )
+    assert len(listed["jobSummaryList"]) == 1
 
 
 def test_nothing_is_submitted_when_a_bundle_cannot_be_written(
