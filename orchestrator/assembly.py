@@ -7,11 +7,11 @@ import itertools
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from botocore.exceptions import BotoCoreError, ClientError
@@ -40,6 +40,9 @@ from orchestrator.store.sql import SqlStore
 from orchestrator.wdl import document, imports, loading
 from orchestrator.wdl.bundle import Bundle
 from orchestrator.wdl.rules import Rules
+
+if TYPE_CHECKING:  # what runs here needs no AWS Batch
+    from orchestrator.backends.aws_batch.backend import AwsBatchBackend
 
 LEASE_SECONDS = 60.0
 _DOCUMENTS_KEPT = 32
@@ -186,11 +189,11 @@ def assemble(settings: Settings, *, containers: bool = True, verified: bool = Fa
     allowed: dict[str, Allowed] = {}
     for name, provider in settings.backend.providers.items():
         if isinstance(provider, AwsBatchProvider):
-            contract = _contract(name, provider, settings, sessions)
-            backends[name] = _aws_batch(name, provider, contract, settings, sessions)
+            contracts = _contracts(name, provider, settings, sessions)
+            backends[name] = _aws_batch(name, provider, contracts, settings, sessions)
             root = provider.config.root
-            roles = {contract.job_role_arn, *contract.job_role_arns}
-            allowed[name] = Allowed((contract.root,), tuple(sorted(roles)))
+            roles = {r for c in contracts for r in (c.job_role_arn, *c.job_role_arns)}
+            allowed[name] = Allowed((contracts[0].root,), tuple(sorted(roles)))
             upload_roots[name] = f"{root}/inputs"
         else:
             backends[name] = _local(name, provider, settings, sessions, containers)
@@ -213,7 +216,7 @@ def assemble(settings: Settings, *, containers: bool = True, verified: bool = Fa
             provider.config.hog_factor or settings.system.hog_safety.hog_factor,
         )
         if isinstance(provider, AwsBatchProvider):
-            shared = all(queue.fair_share for queue in contract.queues)
+            shared = all(queue.fair_share for c in contracts for queue in c.queues)
             if not shared:
                 limits[name] = limits[name].in_turns(provider.config.unshared_job_limit)
     store = SqlStore(
@@ -258,6 +261,19 @@ def assemble(settings: Settings, *, containers: bool = True, verified: bool = Fa
     )
 
 
+def _contracts(
+    name: str, provider: AwsBatchProvider, settings: Settings, sessions: aws.Sessions
+) -> list[deployment.Deployment]:
+    """Of every environment that a provider's jobs can go to; the first is that of the default."""
+    auth = provider.config.filesystems.s3.auth
+    first = _contract(name, provider, settings, sessions)
+    others = [
+        deployment.read(sessions.client("ssm", auth, region=further.region), further.name)
+        for further in provider.config.further_environments
+    ]
+    return [first, *others]
+
+
 def _contract(
     name: str, provider: AwsBatchProvider, settings: Settings, sessions: aws.Sessions
 ) -> deployment.Deployment:
@@ -280,10 +296,23 @@ def _contract(
 def _aws_batch(
     name: str,
     provider: AwsBatchProvider,
-    contract: deployment.Deployment,
+    contracts: Sequence[deployment.Deployment],
     settings: Settings,
     sessions: aws.Sessions,
 ) -> Backend:
+    from orchestrator.backends.aws_batch.several import SeveralEnvironments
+
+    parts = [(one, _in_environment(name, provider, one, settings, sessions)) for one in contracts]
+    return parts[0][1] if len(parts) == 1 else SeveralEnvironments(parts)
+
+
+def _in_environment(
+    name: str,
+    provider: AwsBatchProvider,
+    contract: deployment.Deployment,
+    settings: Settings,
+    sessions: aws.Sessions,
+) -> AwsBatchBackend:
     from orchestrator.backends.aws_batch.backend import AwsBatchBackend
     from orchestrator.backends.aws_batch.clients import Clients
     from orchestrator.backends.aws_batch.registries import Login

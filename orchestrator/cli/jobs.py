@@ -39,12 +39,19 @@ def clean(
 ) -> None:
     """Remove job definitions of the environment that no job uses any more."""
     from orchestrator import assembly
-    from orchestrator.backends.aws_batch import AwsBatchBackend
+    from orchestrator.backends.aws_batch import AwsBatchBackend, SeveralEnvironments
 
     made = assembly.assemble(options.load(config, environment))
     verdicts: dict[str, Verdict] = {}
     try:
-        backends = [b for b in made.backends.values() if isinstance(b, AwsBatchBackend)]
+        backends = [
+            one
+            for backend in made.backends.values()
+            for one in (
+                backend.backends if isinstance(backend, SeveralEnvironments) else (backend,)
+            )
+            if isinstance(one, AwsBatchBackend)
+        ]
         if not backends:
             raise errors.Invalid(
                 "no backend here is AWS Batch: there are no job definitions",

@@ -30,6 +30,13 @@ class ProviderFilesystems(Keys):
     s3: ProviderS3
 
 
+class FurtherEnvironment(Keys):
+    """A deployed environment that jobs go to when they name one of its queues."""
+
+    name: str
+    region: str
+
+
 class AwsBatchConfig(Keys):
     """`config` of an AWS Batch provider. `root` is `s3://bucket/prefix`, without the last slash.
 
@@ -39,6 +46,9 @@ class AwsBatchConfig(Keys):
     several servers or other programs share one. `unshared-job-limit`: jobs at once where queues
     have no scheduling policy of shares and serve in turn, so that nobody waits for one large
     workflow.
+
+    Ours too: `further-environments`, beside that of `orchestrator.environment`, in any region. A
+    task's `queueArn` chooses; their job roles must be allowed to write below `root`.
 
     Cromwell requires `auth` and the numbers of attempts. They have no effect: `filesystems.s3.auth`
     is the auth that counts (in Cromwell too), and the engine owns every retry.
@@ -57,6 +67,7 @@ class AwsBatchConfig(Keys):
     shared_mounts: tuple[str, ...] = ()
     submissions_per_second: Annotated[float, Field(gt=0, le=500)] = 45.0
     unshared_job_limit: Count = 5_000
+    further_environments: tuple[FurtherEnvironment, ...] = ()
     dockerhub: DockerHub = DockerHub()
     docker_mirror: Mirrors = Mirrors()
 
@@ -269,7 +280,7 @@ def _on_queue(
             reader.defect(where, "missing", "the ARN of the AWS Batch queue for jobs")
         return provider
     queues = {queue.arn: queue.name for queue in contract.queues}
-    if arn and arn not in queues:
+    if arn and arn not in queues and not provider.config.further_environments:
         known = ", ".join(queues)
         message = f"{arn} is no queue of environment {contract.environment!r}"
         if not moving:

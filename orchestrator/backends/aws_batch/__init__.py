@@ -3,6 +3,7 @@
 Knows Batch's API, its arrays, its reasons, and how the job wrapper gets its work. Knows no WDL, and
 not why a job exists. Used through the port `backends.base`; made by `assembly`.
 
+    several         the port over several environments, by queue
     backend         the port: submit, find, revoke, cancel, logs, fits
     poller          changes: few calls for many jobs
     event_queue     hints that a job has ended, from SQS
@@ -28,5 +29,6 @@ from __future__ import annotations
 from orchestrator.backends.aws_batch.backend import AwsBatchBackend
 from orchestrator.backends.aws_batch.clients import Clients
 from orchestrator.backends.aws_batch.settings import Settings
+from orchestrator.backends.aws_batch.several import SeveralEnvironments
 
-__all__ = ["AwsBatchBackend", "Clients", "Settings"]
+__all__ = ["AwsBatchBackend", "Clients", "Settings", "SeveralEnvironments"]
