@@ -210,6 +210,8 @@ def assemble(settings: Settings, *, containers: bool = True, verified: bool = Fa
             hog_option=settings.system.hog_safety.workflow_option,
             max_jobs=settings.system.total_max_jobs_per_root_workflow,
             max_scatter_width=settings.system.max_scatter_width_per_scatter,
+            shell=provider.config.job_shell or settings.system.job_shell,
+            slow_job_warning_seconds=provider.config.slow_job_warning_time,
         )
         limits[name] = JobLimit(
             provider.config.concurrent_job_limit,
@@ -324,6 +326,7 @@ def _in_environment(
     chosen = BatchSettings(
         root=config.root,
         shared_mounts=config.shared_mounts,
+        tools_directory=Path(config.tools_directory) if config.tools_directory else None,
         submissions_per_second=config.submissions_per_second,
         job_environment=_s3_of_jobs(settings, sessions, auth, contract.region),
         upload_flags=settings.s3.upload_flags(),

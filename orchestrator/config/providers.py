@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from orchestrator.config.keys import Count, Keys, Mib
+from orchestrator.config.keys import Count, Keys, Mib, Seconds, Shell
 from orchestrator.config.reading import KeyPath, Reader, Use
 from orchestrator.config.registries import DockerHub, Mirrors
 from orchestrator.deployment import Deployment
@@ -41,7 +41,8 @@ class AwsBatchConfig(Keys):
     """`config` of an AWS Batch provider. `root` is `s3://bucket/prefix`, without the last slash.
 
     Ours: `shared-mounts`, paths of EFS or FSx file systems that the hosts have mounted; tasks get
-    at them by `disks`. What is not named here no task can mount of its host.
+    at them by `disks`. What is not named here no task can mount of its host. `tools-directory`: the
+    queue's hosts are not ours, jobs bring their tools (see `aws_batch.foreign_hosts`).
     `submissions-per-second`: SubmitJob of this process; AWS takes 50 of an account. Less where
     several servers or other programs share one. `unshared-job-limit`: jobs at once where queues
     have no scheduling policy of shares and serve in turn, so that nobody waits for one large
@@ -64,6 +65,9 @@ class AwsBatchConfig(Keys):
     default_runtime_attributes: dict[str, Any] = Field(default_factory=dict)
     concurrent_job_limit: Count | None = None
     hog_factor: Annotated[int, Field(ge=1)] | None = None
+    job_shell: Shell | None = None
+    slow_job_warning_time: Seconds | None = None
+    tools_directory: str | None = None
     shared_mounts: tuple[str, ...] = ()
     submissions_per_second: Annotated[float, Field(gt=0, le=500)] = 45.0
     unshared_job_limit: Count = 5_000
@@ -120,6 +124,8 @@ class LocalConfig(Keys):
     default_runtime_attributes: dict[str, Any] = Field(default_factory=dict)
     concurrent_job_limit: Count | None = None
     hog_factor: Annotated[int, Field(ge=1)] | None = None
+    job_shell: Shell | None = None
+    slow_job_warning_time: Seconds | None = None
     cores: Annotated[float, Field(gt=0)] | None = None
     memory: Mib | None = None
     containers: Literal["auto", "docker", "podman", "none"] = "auto"

@@ -23,7 +23,7 @@ from pydantic import Field, field_validator
 from orchestrator import deployment, environments, errors
 from orchestrator.config import cromwell_keys, databases, hocon, moving, providers
 from orchestrator.config.auths import Aws
-from orchestrator.config.keys import Count, Keys
+from orchestrator.config.keys import Count, Keys, Shell
 from orchestrator.config.providers import AwsBatchProvider, LocalProvider
 from orchestrator.config.reading import Key, KeyPath, Reader, Use
 from orchestrator.config.s3 import S3
@@ -78,6 +78,7 @@ class System(Keys):
     max_scatter_width_per_scatter: Count
     total_max_jobs_per_root_workflow: Count
     abort_jobs_on_terminate: bool
+    job_shell: Shell
     delete_workflow_files: bool
     hog_safety: HogSafety
     memory_retry_error_keys: tuple[str, ...]

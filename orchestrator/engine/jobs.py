@@ -51,6 +51,8 @@ class RunSettings:
     hog_option: str = "hogGroup"
     max_jobs: int = 1_000_000
     max_scatter_width: int = 1_000_000
+    shell: str = "/bin/bash"  # job-shell: runs commands, where the image has it
+    slow_job_warning_seconds: float | None = None
 
 
 class Ends(Protocol):
@@ -96,7 +98,14 @@ class Jobs:
         self._searched: dict[str, tuple[Call, Change, Failure]] = {}  # by attempt: ours to answer
         self._fits: dict[Shape, Failure | None] = {}
         self.submissions = Submissions(
-            backend, workflow_name, labels, outbox, steps, calls, attempts=self
+            backend,
+            workflow_name,
+            labels,
+            outbox,
+            steps,
+            calls,
+            attempts=self,
+            slow_job_warning_seconds=settings.slow_job_warning_seconds,
         )
 
     def dismantle(self) -> None:
@@ -185,10 +194,11 @@ class Jobs:
                 self._options.default_runtime_attributes,
                 self._settings.default_runtime_attributes,
             ).with_memory_grown(self._growth(call))
+            shape = replace(call.attributes.shape, shell=self._settings.shell)
             role = self._options.aws_batch_job_role_arn
             if role:
-                shape = replace(call.attributes.shape, job_role_arn=role)
-                call.attributes = replace(call.attributes, shape=shape)
+                shape = replace(shape, job_role_arn=role)
+            call.attributes = replace(call.attributes, shape=shape)
             if self._settings.retry.wants_lasting(call.failed_before):
                 shape = self._backend.lasting(call.attributes.shape) or call.attributes.shape
                 call.attributes = replace(call.attributes, shape=shape)

@@ -25,6 +25,7 @@ from orchestrator.engine.calls import Call, Calls
 from orchestrator.engine.faultpoints import Step
 from orchestrator.engine.outbox import Outbox
 from orchestrator.engine.recovery import LiveSubmission
+from orchestrator.engine.slow_jobs import SlowJobs
 from orchestrator.engine.steps import Steps
 from orchestrator.model import states
 from orchestrator.model.failures import Failure, FailureCode
@@ -64,6 +65,7 @@ class Submissions:
         steps: Steps,
         calls: Calls,
         attempts: Attempts,
+        slow_job_warning_seconds: float | None = None,
     ) -> None:
         self.stopping = False  # jobs in flight are being ended
         self._backend = backend
@@ -74,6 +76,7 @@ class Submissions:
         self._calls = calls
         self._attempts = attempts
         self._attached: dict[tuple[str, str, int], Call] = {}  # with the backend, by attempt
+        self._slow_jobs = SlowJobs(slow_job_warning_seconds, outbox, self._attached)
         self._live: dict[str, LiveSubmission] = {}
         self._early: dict[tuple[str, int], Change] = {}
         self._looking: list[tuple[float, int, Find | Cancel]] = []  # a heap: to be tried again
@@ -106,7 +109,8 @@ class Submissions:
 
     def wake_at(self) -> float | None:
         """When something is to be looked up, or told, again."""
-        return self._looking[0][0] if self._looking else None
+        due = (self._looking[0][0] if self._looking else None, self._slow_jobs.wake_at)
+        return min((at for at in due if at is not None), default=None)
 
     def wake(self) -> None:
         """Go on with what was to wait until now."""
@@ -114,6 +118,7 @@ class Submissions:
             effect = heapq.heappop(self._looking)[2]
             if effect.handle.id in self._live:
                 self._outbox.perform(effect)
+        self._slow_jobs.wake()
 
     # --- from attempts to submissions
 
