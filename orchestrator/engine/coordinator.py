@@ -1,8 +1,9 @@
 """The engine's loop: one thread that owns all state, fed by a queue.
 
-A turn: take the events that came, let every run they touch hear its own and evaluate for a slice of
-time, commit its records in one transaction and hand its effects to the pool, then share the places
 A turn: take the events that came, let every run they touch hear its own and evaluate for a slice
+of time, commit its records in one transaction and hand its effects to the pool, then share the
+places for jobs. Nothing here waits for I/O but the commit, and nothing for an evaluation that takes
+longer than a slice.
 
 Longer than others because it is one loop over one state: who reads it sees the order of it all.
 
