@@ -169,12 +169,17 @@ class AwsBatchBackend:
         if _holds(queue, shape):
             return None
         others = [other.name for other in queues if _holds(other, shape)]
-        advice = f"; it would fit {', '.join(others)}" if others else "; no other queue is larger"
+        largest = max(queues, key=lambda q: (shape.gpu_count and q.max_gpus, q.max_vcpus))
+        if others:
+            advice = f"it would fit {', '.join(others)}"
+        elif largest is queue:
+            advice = "no other queue is larger"
+        else:
+            advice = f"nor does it fit the largest, {largest.name}, with {_most(largest)}"
         wanted = _amounts(_vcpus(shape), shape.memory_mib, shape.gpu_count, shape.disk_gib)
-        most = _amounts(queue.max_vcpus, queue.max_memory_mib, queue.max_gpus, queue.max_disk_gib)
         return _never(
             f"the task asks for {wanted}, but a job on queue {queue.name} can have at most "
-            f"{most}{advice}"
+            f"{_most(queue)}; {advice}"
         )
 
     def lasting(self, shape: Shape) -> Shape | None:
@@ -474,6 +479,10 @@ def _holds(queue: Queue, shape: Shape) -> bool:
 def _amounts(vcpus: int, memory_mib: int, gpus: int, disk_gib: int | None) -> str:
     texts = [f"{vcpus} vCPUs", f"{memory_mib} MiB of memory", f"{gpus} GPUs"]
     return ", ".join(texts if disk_gib is None else [*texts, f"{disk_gib} GiB of disk"])
+
+
+def _most(queue: Queue) -> str:
+    return _amounts(queue.max_vcpus, queue.max_memory_mib, queue.max_gpus, queue.max_disk_gib)
 
 
 def _never(sentence: str) -> Failure:
