@@ -27,7 +27,7 @@ from orchestrator.engine.final_plan import Finished
 from orchestrator.engine.finalizer import Finalizer, OnEnd
 from orchestrator.engine.jobs import Jobs, RunSettings
 from orchestrator.engine.outbox import Outbox
-from orchestrator.engine.steps import Steps
+from orchestrator.engine.steps import Steps, is_local
 from orchestrator.model import options as workflow_options
 from orchestrator.model import states
 from orchestrator.model.attempt import below
@@ -81,7 +81,7 @@ class Run:
         self._settings = settings
         self._facts = Facts(journal.facts)
         self._outbox = Outbox(self.root.id, now)
-        self._steps = Steps(self._facts, self._outbox)
+        self._steps = Steps(self._facts, self._outbox, on_this_host=is_local(settings.root))
         self._calls = Calls(self._outbox)
         self._replay = recovery.Replay(journal)
         self._records_of_flows = {w.id: w for w in journal.workflows}

@@ -21,6 +21,11 @@ def _unexpected(error: errors.OrchestratorError) -> None:
     raise error
 
 
+def is_local(uri: str) -> bool:
+    """Whether it is a path of this machine's."""
+    return "://" not in uri or uri.startswith("file://")
+
+
 @dataclass(slots=True, eq=False)
 class _Step:
     """One piece of evaluation. `on_error` gets an error of the user's making."""
@@ -37,8 +42,10 @@ class Steps:
     A step that raises NeedFacts is taken again from its beginning once they are pinned.
     """
 
-    def __init__(self, facts: Facts, outbox: Outbox) -> None:
+    def __init__(self, facts: Facts, outbox: Outbox, *, on_this_host: bool) -> None:
+        """`on_this_host`: jobs run where this process does, and see its files."""
         self._facts = facts
+        self._on_this_host = on_this_host
         self._outbox = outbox
         self._due: deque[_Step] = deque()
         self._parked: dict[Want, list[_Step]] = {}
@@ -126,8 +133,8 @@ class Steps:
     def _park(self, step: _Step, wants: Iterable[Want]) -> None:
         wants = list(wants)
         for want in wants:
-            if want in self._failed:
-                step.on_error(self._failed[want])
+            if error := self._failed.get(want) or self._refused(want):
+                step.on_error(error)
                 return
         step.missing = set(wants)
         for want in step.missing:
@@ -135,3 +142,12 @@ class Steps:
             if not waiting:
                 self._wanted.add(want)
             waiting.append(step)
+
+    def _refused(self, want: Want) -> errors.OrchestratorError | None:
+        """Where jobs run elsewhere, a path is one of theirs: what lies here is the server's own."""
+        if self._on_this_host or not is_local(want.uri):
+            return None
+        return errors.NotAllowed(
+            f"{want.uri} is a file of the orchestrator's host, which workflows do not see",
+            hint="give the file as an input, or as an s3:// or https:// URI",
+        )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from orchestrator import errors
 from orchestrator.backends.fake import manifest
 from orchestrator.engine.actions import Cancel, Fetch, Find, Put, Revoke, Submit
@@ -175,3 +177,26 @@ def test_what_a_restart_finds_nowhere_is_submitted_once_more_under_a_new_id() ->
     assert again.jobs[0].attempt == lost.jobs[0].attempt
     world.open()
     assert again.handle.id in {find.handle.id for find in of(Find, world.turn())}
+
+
+READS = """version 1.1
+workflow w { output { String o = read_string("%s") } }
+"""
+
+
+@pytest.mark.parametrize("uri", ["/etc/passwd", "../x", "file:///etc/passwd"])
+def test_files_of_the_servers_host_are_not_shown_where_jobs_run_elsewhere(uri: str) -> None:
+    world = Stepped(READS % uri, root="s3://bucket/root")
+    assert not of(Fetch, world.turn())
+    world.turn()
+    assert world.state() is WorkflowState.FAILED
+    assert "which workflows do not see" in world.failures
+
+
+@pytest.mark.parametrize(
+    ("uri", "root"), [("s3://b/x", "s3://b/root"), ("https://h/x", "s3://b/root"), ("/x", "/root")]
+)
+def test_what_jobs_could_see_is_looked_up(uri: str, root: str) -> None:
+    world = Stepped(READS % uri, root=root)
+    (fetch,) = of(Fetch, world.turn())
+    assert {want.uri for want in fetch.wants} == {uri}
