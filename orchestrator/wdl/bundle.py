@@ -151,7 +151,11 @@ class _Closure:
 
     def _found(self, importer: str, uri: str, place: errors.Place) -> tuple[str, str]:
         if is_url(uri) or is_url(importer):
-            return self.fetched(urljoin(self._urls.get(importer, importer), uri), place)
+            try:
+                url = urljoin(self._urls.get(importer, importer), uri)
+            except ValueError as error:
+                raise errors.InvalidWdl(f"the import {uri} is no URL: {error}") from None
+            return self.fetched(url, place)
         scheme, separator, _ = uri.partition("://")
         if separator or uri.startswith("file:"):
             scheme = scheme.partition(":")[0]
@@ -187,7 +191,7 @@ class _Closure:
         assert self._directory is not None
         for directory in dict.fromkeys((Path(importer).parent, self._directory)):
             target = _target(directory, uri)
-            if target.exists():
+            if os.path.lexists(target):  # False also for a name that no file can have
                 return str(target), _file_text(target, None)
         return None
 
@@ -196,7 +200,11 @@ class _Closure:
         name = imports.name_of(url)
         if not is_url(url):
             raise errors.NotAllowed(f"the import {name} is refused: a URL leads to URLs only")
-        if urlsplit(self._urls.setdefault(name, url)).query != urlsplit(url).query:
+        try:
+            differ = urlsplit(self._urls.setdefault(name, url)).query != urlsplit(url).query
+        except ValueError as error:
+            raise errors.InvalidWdl(f"{name} is no URL: {error}") from None
+        if differ:
             raise errors.InvalidWdl(f"{name} is imported by two URLs that differ in their query")
         if name not in self.texts:
             if self._fetch is None:
@@ -250,6 +258,8 @@ def _unescaped(literal: str) -> str:
 
 
 def _target(directory: Path, uri: str) -> Path:
+    if "\0" in uri:
+        raise errors.InvalidWdl(f"the import {uri!r} is no name of a file")
     target = Path(os.path.normpath(directory / uri))
     if Path(os.path.realpath(target)).suffix != ".wdl":  # also where a link leads
         raise errors.InvalidWdl(

@@ -80,6 +80,8 @@ def _import_findings(error: WDL.Error.ImportError) -> Iterator[Finding]:
 
 def _sentence(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
+    if "Token('$END'" in text:
+        return "the document ends here, in the middle of something"
     token = re.match(r"Unexpected token Token\('\w+', (.+)\) at line", text)
     if token:
         return f"unexpected {_unquoted(token[1])!r}"
@@ -100,10 +102,71 @@ def _syntax_hint(error: WDL.Error.SyntaxError) -> str:
         return 'read as draft-2; newer documents begin with a line such as "version 1.1"'
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     expected = [line.removeprefix("* ") for line in lines if line.startswith("* ")]
-    if expected:
-        shown = ", ".join(sorted(set(expected))[:12])
-        return f"expected here: {shown}"
-    return ""
+    shown = sorted({words for name in expected if (words := _terminal(name))})
+    return f"expected here: {', '.join(shown[:12])}" if shown else ""
+
+
+_TERMINALS = {
+    "CNAME": "a name",
+    "COMMA": ",",
+    "COLON": ":",
+    "DOT": ".",
+    "EQUAL": "=",
+    "LBRACE": "{",
+    "RBRACE": "}",
+    "LPAR": "(",
+    "RPAR": ")",
+    "LSQB": "[",
+    "RSQB": "]",
+    "QMARK": "?",
+    "BANG": "!",
+    "NONE": "None",
+    "MINUS": "-",
+    "PLUS": "+",
+    "INT": "a number",
+    "FLOAT": "a number",
+    "SIGNED_INT": "a number",
+    "SIGNED_FLOAT": "a number",
+    "_EITHER_DELIM": "the end of the string or command",
+}
+_KEYWORDS = frozenset(
+    [
+        "AFTER",
+        "ALIAS",
+        "AS",
+        "CALL",
+        "COMMAND",
+        "DEFAULT",
+        "ELSE",
+        "FALSE",
+        "HINTS",
+        "IF",
+        "IMPORT",
+        "IN",
+        "INPUT",
+        "META",
+        "OBJECT",
+        "OUTPUT",
+        "PARAMETER_META",
+        "REQUIREMENTS",
+        "RUNTIME",
+        "SCATTER",
+        "SEP",
+        "STRUCT",
+        "TASK",
+        "THEN",
+        "TRUE",
+        "VERSION",
+        "WORKFLOW",
+    ]
+)
+
+
+def _terminal(name: str) -> str:
+    """The grammar's name of what may stand somewhere, in words; empty for names without meaning."""
+    if name in _KEYWORDS:
+        return name.lower()
+    return _TERMINALS.get(name, "" if name.startswith("_") else name)
 
 
 def evaluation_failed(

@@ -16,6 +16,8 @@ from orchestrator.wdl import diagnostics, linking, miniwdl_private
 from orchestrator.wdl.bundle import Bundle
 from orchestrator.wdl.rules import Rules
 
+LONGEST_NAME = 200  # of a workflow or call: file systems take 255 bytes, `call-` included
+
 # miniwdl keeps state on classes while it links a document.
 _loading = threading.Lock()
 
@@ -122,6 +124,8 @@ def load(bundle: Bundle, *, strict: bool = False) -> Document:
         raise _invalid(bundle, warnings)
     if workflow is None:
         raise _no_workflow(bundle, tree)
+    if too_long := list(_long_names(workflow, set())):
+        raise _invalid(bundle, too_long)
     warnings += _tolerated_calls(workflow)
     return Document(
         bundle=bundle,
@@ -155,6 +159,23 @@ def _no_workflow(bundle: Bundle, tree: Any) -> errors.InvalidWdl:
         place=errors.Place(bundle.main),
         hint=hint,
     )
+
+
+def _long_names(workflow: Any, seen: set[int]) -> Iterator[errors.Finding]:
+    """Names that no directory can have: workflows and calls have one each."""
+    seen.add(id(workflow))
+    parts = [workflow]
+    for call in miniwdl_private.calls(workflow):
+        parts.append(call)
+        if isinstance(call.callee, WDL.Tree.Workflow) and id(call.callee) not in seen:
+            yield from _long_names(call.callee, seen)
+    for part in parts:
+        if len(part.name) > LONGEST_NAME:
+            yield errors.Finding(
+                f"the name {part.name[:40]}... has {len(part.name):,} characters; it becomes the "
+                f"name of a directory, which has at most {LONGEST_NAME}",
+                diagnostics.place(part.pos),
+            )
 
 
 def _tolerated_calls(workflow: Any) -> Iterator[errors.Finding]:

@@ -51,6 +51,9 @@ def test_imports_in_a_circle_are_read_once_and_refused_when_loaded(tmp_path: Pat
         ("/etc/passwd", "absolute path"),
         ("../../../../../../../../etc/passwd", "does not end with .wdl"),
         ("missing.wdl", "No such file"),
+        (f"{'a' * 5000}.wdl", "File name too long"),
+        ("a\0.wdl", "no name of a file"),
+        ("http://[/x.wdl", "no URL"),
     ],
 )
 def test_an_import_that_is_not_followed_is_told_with_its_place(
@@ -66,6 +69,11 @@ def test_an_import_that_is_not_followed_is_told_with_its_place(
     assert says in finding.message
     assert finding.place == errors.Place(str(main), 2, 1)
     assert "root:" not in str(raised.value)
+
+
+def test_a_main_document_whose_url_is_none_is_said() -> None:
+    with pytest.raises(errors.InvalidWdl, match="no URL"):
+        bundle.of_url("http://[/x.wdl", fetch=lambda url: b"")
 
 
 def test_a_link_does_not_lead_to_a_file_that_is_no_wdl(tmp_path: Path) -> None:

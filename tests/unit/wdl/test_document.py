@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -29,6 +30,33 @@ def test_a_syntax_error_has_its_place_and_says_what_was_expected() -> None:
     assert str(error.place) == "main.wdl:4:1"
     assert error.message == "unexpected '}'"
     assert "expected here" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "hint"),
+    [
+        ("version 1.1\nworkflow w { call t", "main.wdl:2:19", "{"),
+        ("version 1.1\ntask t { command <<< echo hi", "main.wdl:2:21", ""),
+        ('version 1.1\nworkflow w { String s = "abc', "main.wdl:2:26", "the end of the string"),
+        ("version 1.1\nworkflow w { Int x = ", "main.wdl:2:20", "a number"),
+    ],
+)
+def test_a_document_that_breaks_off_says_so_in_words(text: str, place: str, hint: str) -> None:
+    error = failure(text)
+    assert "ends here, in the middle" in error.message
+    assert str(error.place) == place
+    assert hint in error.hint
+    assert not re.search(r"[A-Z]{3}|ANON|Token", f"{error.message} {error.hint}")
+
+
+def test_names_that_no_directory_can_have_are_refused_with_their_places() -> None:
+    name = "n" * 201
+    error = failure(
+        f"version 1.1\nworkflow w {{ call t as {name} }}\ntask t {{ command <<< >>> }}\n"
+    )
+    assert "201 characters" in error.message
+    assert str(error.place) == "main.wdl:2:14"
+    load(f"version 1.1\nworkflow {name[:200]} {{ }}\n")
 
 
 def test_all_errors_of_a_document_are_told_at_once() -> None:
