@@ -29,8 +29,9 @@ class JobLimit:
     def in_turns(self, most: int) -> JobLimit:
         """The same on a backend that serves jobs in the order they came, whosever they are: no
         more than `most` at once, so that who comes next waits for few."""
-        jobs = most if self.jobs is None else min(self.jobs, most)
-        return replace(self, jobs=jobs, step=max(1, jobs // 10))
+        if self.jobs is not None and self.jobs <= most:
+            return self  # its users' own limit: every place that is free is used
+        return replace(self, jobs=most, step=max(1, most // 10))
 
     @property
     def of_a_group(self) -> int | None:

@@ -83,4 +83,5 @@ def test_many_large_workflows_are_let_in_too() -> None:
 
 
 def test_a_limit_of_its_users_is_kept_to_where_jobs_are_served_in_turn() -> None:
-    assert in_turns(demand("a", 0, 10_000), most=1000, jobs=40) == {"a": 40}
+    assert in_turns(demand("a", 0, 10_000), most=1000, jobs=400) == {"a": 400}
+    assert in_turns(demand("a", 399, 10_000), most=1000, jobs=400) == {"a": 1}
