@@ -82,9 +82,7 @@ class NetworkStack(EnvironmentStack):
             # Would need a Lambda function; nothing here uses the default group.
             restrict_default_security_group=False,
         )
-        self.workers = ec2.SubnetSelection(
-            subnet_group_name="public" if network.egress == "public" else "hosts"
-        )
+        self.workers = ec2.SubnetSelection(subnet_group_name="hosts")
         self.database = ec2.SubnetSelection(subnet_group_name="database")
 
     def _take(self, existing: ExistingNetwork) -> None:
@@ -154,33 +152,28 @@ class NetworkStack(EnvironmentStack):
 
 
 def _subnets(network: Network) -> list[ec2.SubnetConfiguration]:
-    """Of each kind one a zone. The widest come first: then all of them lie without gaps."""
+    """Of each kind one a zone. The widest come first: then all of them lie without gaps.
+
+    They are the same whatever the way out is, so that it can be changed later: a subnet whose range
+    moves is replaced, and the new one overlaps what is still there. `public` is where NAT gateways
+    and a public orchestrator are; its range is kept free where nobody needs it.
+    """
+    hosts = {
+        "public": ec2.SubnetType.PUBLIC,
+        "endpoints": ec2.SubnetType.PRIVATE_ISOLATED,
+    }.get(network.egress, ec2.SubnetType.PRIVATE_WITH_EGRESS)
     kinds = {
         "database": (ec2.SubnetType.PRIVATE_ISOLATED, network.database_prefix_length),
-        "hosts": (
-            ec2.SubnetType.PRIVATE_ISOLATED
-            if network.egress == "endpoints"
-            else ec2.SubnetType.PRIVATE_WITH_EGRESS,
-            network.host_prefix_length,
-        ),
-        # Where hosts have public addresses, the public subnets are those of the hosts.
-        "public": (
-            ec2.SubnetType.PUBLIC,
-            network.host_prefix_length
-            if network.egress == "public"
-            else network.public_prefix_length,
-        ),
+        "hosts": (hosts, network.host_prefix_length),
+        "public": (ec2.SubnetType.PUBLIC, network.public_prefix_length),
     }
-    if network.egress == "public":
-        del kinds["hosts"]
-    if network.egress == "endpoints":
-        del kinds["public"]
     return [
         ec2.SubnetConfiguration(
             name=name,
             subnet_type=kind,
             cidr_mask=length,
-            map_public_ip_on_launch=network.egress == "public" if name == "public" else None,
+            reserved=name == "public" and not network.egress.startswith("nat_"),
+            map_public_ip_on_launch=name == "hosts" if kind is ec2.SubnetType.PUBLIC else None,
         )
         for name, (kind, length) in sorted(kinds.items(), key=lambda item: (item[1][1], item[0]))
     ]

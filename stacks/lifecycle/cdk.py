@@ -44,9 +44,9 @@ class Cdk:
         """Create or update every stack, in their order."""
         self._run("deploy", "--all", "--method=direct", "--require-approval=never")
 
-    def destroy(self) -> None:
-        """Delete every stack, in reverse order."""
-        self._run("destroy", "--all", "--force")
+    def destroy(self, *stacks: str) -> None:
+        """Delete these stacks and what needs them, or every stack, in reverse order."""
+        self._run("destroy", *(stacks or ("--all",)), "--force")
 
     def diff(self) -> str:
         """What a deployment would change, in CDK's words."""

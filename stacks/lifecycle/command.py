@@ -195,12 +195,14 @@ def _bootstrap_aws(
     state = ROOT / ".orchestrator" / f"deploy-{environment}"
     cdk = Cdk(state, {"environment": environment}, variables, lambda text: say("", text), held)
     if destroy:
-        data = "" if chosen.retention == "keep" else " with all data in its bucket and database"
-        _confirm(yes, f"Delete the stacks of {environment!r} in account {chosen.account}{data}?")
+        keeps = chosen.retention == "keep"
+        what = "but those with data" if keeps else "with all data in its bucket and database"
+        _confirm(yes, f"Delete the stacks of {environment!r} in account {chosen.account}, {what}?")
         say("destroy", f"stacks of {environment}; retention is {chosen.retention!r}")
         make: Callable[[str], Any] = session.client  # type: ignore[assignment]
         removal.destroy(cdk, chosen, make, lambda text: say("", text))
-        images.unpin(session.client("ssm"), chosen)
+        if not keeps:
+            images.unpin(session.client("ssm"), chosen)
         path.unlink(missing_ok=True)
         return
     say("assets", "static tools for hosts and jobs, pinned by hash")

@@ -17,6 +17,9 @@ from stacks import naming
 from stacks.lifecycle.cdk import Cdk
 from stacks.settings import Settings
 
+# What can be deployed again as it was. What they need stays: the network (with the way out, which
+# costs), the bucket and the database.
+_WITHOUT_DATA = ("monitoring", "host", "contract", "compute", "registries", "identity")
 _ROUNDS = 3
 _AT_ONCE = 1000  # the most that DeleteObjects takes
 
@@ -25,6 +28,9 @@ def destroy(
     cdk: Cdk, settings: Settings, client: Callable[[str], Any], say: Callable[[str], None]
 ) -> None:
     """Delete every stack, and what the buckets hold where nothing is to be kept.
+
+    Where data is kept only what holds none goes, and is said how the rest could: the stacks with
+    data are protected, and the network is in use by the database.
 
     `client` makes boto3 clients of the account and region. Raises EnvironmentProblem.
     """
@@ -36,7 +42,12 @@ def _destroy(
     cdk: Cdk, settings: Settings, client: Callable[[str], Any], say: Callable[[str], None]
 ) -> None:
     if settings.retention == "keep":
-        cdk.destroy()
+        environment = settings.environment
+        cdk.destroy(*(f"{environment}-{part}" for part in _WITHOUT_DATA))
+        say(f"kept: {environment}-storage, {environment}-database and {environment}-network")
+        say("./bootstrap deploys the rest again, with all data there. To delete the data too:")
+        say('  1. retention = "destroy" in its file; then ./bootstrap, which lifts the protection')
+        say("  2. this again; it deletes the bucket with all in it, and the database")
         return
     s3, names = client("s3"), list(_buckets(client("cloudformation"), settings.environment))
     for name in names:

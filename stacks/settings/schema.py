@@ -93,7 +93,8 @@ class Network(Section):
     internet, only interface endpoints to the services that are called; `existing` leaves it to the
     VPC of `existing`. Nothing ever lets anyone in.
 
-    Prefix lengths are those of one subnet in one zone.
+    Prefix lengths are those of one subnet in one zone. `egress` can be changed later; `cidr`,
+    `zones` and prefix lengths cannot: subnets in use would have to move.
     """
 
     cidr: str = "10.0.0.0/16"

@@ -17,13 +17,12 @@ def subnets_fit(settings: Settings) -> Iterator[Finding]:
     network = settings.network
     if network.existing is not None:
         return
-    # Where hosts have public addresses, the public subnets are those of the hosts.
     lengths = {
         "database_prefix_length": network.database_prefix_length,
         "host_prefix_length": network.host_prefix_length,
+        # Kept free where nobody needs it yet: the way out may change.
+        "public_prefix_length": network.public_prefix_length,
     }
-    if network.egress.startswith("nat_"):
-        lengths["public_prefix_length"] = network.public_prefix_length
     size = ipaddress.IPv4Network(network.cidr).num_addresses
     needed = len(network.zones) * sum(2 ** (32 - length) for length in lengths.values())
     if needed > size:

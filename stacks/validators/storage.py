@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from stacks.validators.finding import Finding, Rule, error, warning
+from stacks.validators.finding import Finding, Rule, error, info, warning
 
 if TYPE_CHECKING:
     from stacks.settings.schema import Settings
@@ -41,4 +41,19 @@ def an_existing_bucket_is_its_owners(settings: Settings) -> Iterator[Finding]:
     )
 
 
-RULES: tuple[Rule, ...] = (prefixes_lie_apart, an_existing_bucket_is_its_owners)
+def an_existing_key_lets_aws_start_hosts(settings: Settings) -> Iterator[Finding]:
+    """Its policy is its owner's; without these two, hosts end as they start."""
+    if settings.encryption.kms_key.startswith("arn:"):
+        yield info(
+            "encryption.kms_key",
+            "its policy must let AWSServiceRoleForAutoScaling and AWSServiceRoleForEC2Spot use it "
+            "for volumes (kms:CreateGrant), and cloudwatch, events and sns encrypt with it",
+            'as kms_key = "create" has it: stacks/constructs/environment_key.py',
+        )
+
+
+RULES: tuple[Rule, ...] = (
+    prefixes_lie_apart,
+    an_existing_bucket_is_its_owners,
+    an_existing_key_lets_aws_start_hosts,
+)

@@ -255,30 +255,146 @@ def _facts(account: Account) -> Any:
     )
 
 
-@pytest.mark.parametrize("egress", ["public", "endpoints"])
-def test_other_ways_out_are_built_and_gone_again(account: Account, egress: str) -> None:
+def test_the_way_out_is_changed_while_all_is_in_use(account: Account) -> None:
+    """From NAT to public addresses to endpoints and back; subnets and database stay."""
     empty = account.inventory() - account.pinned
-    context = context_of(FULL, SMALL | {"network.egress": f'"{egress}"'})
-    if egress == "endpoints":
-        context |= {"set.registries.pull_through": "[]", "set.registries.job_secrets": "{}"}
-    account.deploy(context)
-    built = account.inventory() - empty
-    endpoints = [one for one in built if one.startswith("endpoint:")]
-    assert "nat gateway" not in kinds(built)
-    assert (len(endpoints) > 1) == (egress == "endpoints")
+    only_ecr = {"set.registries.pull_through": "[]", "set.registries.job_secrets": "{}"}
+    stays: set[str] = set()
+    for egress in ("nat_single", "public", "endpoints", "nat_single"):
+        context = context_of(FULL, SMALL | {"network.egress": f'"{egress}"'}) | only_ecr
+        account.deploy(context)
+        built = account.inventory() - empty
+        endpoints = [one for one in built if one.startswith("endpoint:")]
+        assert ("nat gateway" in kinds(built)) == (egress == "nat_single")
+        assert (len(endpoints) > 1) == (egress == "endpoints")
+        ec2 = account.client("ec2")
+        hosts = [s for s in ec2.describe_subnets()["Subnets"] if "hosts" in str(s.get("Tags"))]
+        assert len(hosts) == 2
+        assert {s["MapPublicIpOnLaunch"] for s in hosts} == {egress == "public"}
+        now = {s["SubnetId"] for s in hosts} | {o for o in built if o.startswith("database c")}
+        assert now == (stays or now)
+        stays = now
+        for subnet in hosts:
+            assert _way_out(ec2, subnet["SubnetId"]) == {
+                "nat_single": "NatGatewayId",
+                "public": "GatewayId",
+                "endpoints": "",
+            }.get(egress)
     account.destroy(context)
     assert account.inventory() - account.pinned == empty
 
 
-def test_what_is_to_be_kept_is_kept(account: Account) -> None:
+def _way_out(ec2: Any, subnet: str) -> str:
+    """What the default route of a subnet leads to."""
+    (table,) = ec2.describe_route_tables(
+        Filters=[{"Name": "association.subnet-id", "Values": [subnet]}]
+    )["RouteTables"]
+    for route in table["Routes"]:
+        if route.get("DestinationCidrBlock") == "0.0.0.0/0":
+            return next(name for name in ("NatGatewayId", "GatewayId") if route.get(name))
+    return ""
+
+
+def test_a_network_a_bucket_and_a_key_that_are_there_are_used_and_left(account: Account) -> None:
+    ec2, s3, kms = (account.client(service) for service in ("ec2", "s3", "kms"))
+    vpc = ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
+    table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
+    subnets = [
+        ec2.create_subnet(
+            VpcId=vpc, CidrBlock=f"10.77.{number}.0/24", AvailabilityZone=f"us-east-1{zone}"
+        )["Subnet"]["SubnetId"]
+        for number, zone in enumerate("abab")
+    ]
+    for subnet in subnets[:2]:
+        ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)
+    s3.create_bucket(Bucket="of-the-lab")
+    s3.put_object(Bucket="of-the-lab", Key="theirs", Body=b"1")
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    before = account.inventory()
+    settings = ("get_bucket_versioning", "get_bucket_encryption", "get_bucket_ownership_controls")
+    theirs = [_of_bucket(s3, verb) for verb in settings]
+
+    def listed(names: list[str]) -> str:
+        return "[" + ", ".join(f'"{name}"' for name in names) + "]"
+
+    changes = SMALL | {
+        "network.egress": '"existing"',
+        "network.existing.vpc_id": f'"{vpc}"',
+        "network.existing.host_subnets": listed(subnets[:2]),
+        "network.existing.database_subnets": listed(subnets[2:]),
+        "network.existing.route_tables": listed([table]),
+        "encryption.kms_key": f'"{key}"',
+        "storage.existing_bucket": '"of-the-lab"',
+        "storage.versioning": "false",
+    }
+    context = context_of(FULL, changes)
+    contract = account.deploy(context)
+    assert contract.bucket == "of-the-lab"
+    built = account.inventory() - before
+    assert not {"vpc", "subnet", "nat gateway", "route table", "key"} & kinds(built)
+    (cluster,) = account.client("rds").describe_db_clusters()["DBClusters"]
+    assert cluster["KmsKeyId"] == key
+    resources = [
+        e["computeResources"]
+        for e in account.client("batch").describe_compute_environments()["computeEnvironments"]
+    ]
+    assert resources
+    assert all(set(r["subnets"]) == set(subnets[:2]) for r in resources)
+    endpoints = ec2.describe_vpc_endpoints(Filters=[{"Name": "vpc-id", "Values": [vpc]}])
+    assert [e["RouteTableIds"] for e in endpoints["VpcEndpoints"]] == [[table]]
+    for name, version in _worker_templates(account):
+        for disk in version["BlockDeviceMappings"]:
+            assert disk["Ebs"]["KmsKeyId"] == key, name
+    account.destroy(context)
+    assert account.inventory() - account.pinned == before - account.pinned
+    assert [_of_bucket(s3, verb) for verb in settings] == theirs
+    assert s3.get_object(Bucket="of-the-lab", Key="theirs")["Body"].read() == b"1"
+    s3.delete_object(Bucket="of-the-lab", Key="theirs")
+    s3.delete_bucket(Bucket="of-the-lab")
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    for subnet in subnets:
+        ec2.delete_subnet(SubnetId=subnet)
+    ec2.delete_route_table(RouteTableId=table)
+    ec2.delete_vpc(VpcId=vpc)
+
+
+def _of_bucket(s3: Any, verb: str) -> Any:
+    try:
+        answer = getattr(s3, verb)(Bucket="of-the-lab")
+    except s3.exceptions.ClientError as error:
+        return error.response["Error"]["Code"]
+    return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
+
+
+def _worker_templates(account: Account) -> list[tuple[str, dict[str, Any]]]:
+    ec2 = account.client("ec2")
+    found = []
+    for template in ec2.describe_launch_templates()["LaunchTemplates"]:
+        (version,) = ec2.describe_launch_template_versions(
+            LaunchTemplateId=template["LaunchTemplateId"], Versions=["$Latest"]
+        )["LaunchTemplateVersions"]
+        found.append((template["LaunchTemplateName"], version["LaunchTemplateData"]))
+    assert found
+    return found
+
+
+def test_what_is_to_be_kept_is_kept_and_the_rest_comes_back(account: Account) -> None:
     context = context_of(FULL, SMALL | {"retention": '"keep"'})
     contract = account.deploy(context)
     account.client("s3").put_object(Bucket=contract.bucket, Key="workflows/result", Body=b"7")
-    with pytest.raises(errors.EnvironmentProblem, match=r"[Tt]ermination ?[Pp]rotection"):
-        account.destroy(context)
+    account.destroy(context)
+    assert not {"instance", "compute environment", "job queue"} & kinds(account.inventory())
     got = account.client("s3").get_object(Bucket=contract.bucket, Key="workflows/result")
     assert got["Body"].read() == b"7"
-    assert account.client("rds").describe_db_clusters()["DBClusters"]
+    (cluster,) = account.client("rds").describe_db_clusters()["DBClusters"]
+    assert cluster["DeletionProtection"]
+    again = account.deploy(context)
+    assert (again.bucket, again.database) == (contract.bucket, contract.database)
+    # As it is told: the protection is lifted first.
+    lifted = context_of(FULL, SMALL | {"retention": '"destroy"'})
+    account.deploy(lifted)
+    account.destroy(lifted)
+    assert not account.client("rds").describe_db_clusters()["DBClusters"]
 
 
 def test_the_full_environment_says_every_section() -> None:

@@ -40,7 +40,7 @@ def test_the_public_way_out_has_no_nat_gateway_and_gives_hosts_addresses(
     assert len(public) == 2
     for environment in made["compute"].find_resources("AWS::Batch::ComputeEnvironment").values():
         used = environment["Properties"]["ComputeResources"]["Subnets"]
-        assert all("publicSubnet" in subnet["Fn::ImportValue"] for subnet in used)
+        assert all("hostsSubnet" in subnet["Fn::ImportValue"] for subnet in used)
 
 
 def test_nat_per_zone_has_a_gateway_in_each_zone(
@@ -223,3 +223,21 @@ def test_every_service_that_was_called_has_a_way(
     assert {"batch", "logs", "s3", "ssm"} <= services
     for service in services - {"s3"}:
         assert {endpoint.short_name for endpoint in ENDPOINTS[service]} <= reached, service
+
+
+@pytest.mark.parametrize("egress", ["nat_single", "nat_per_zone", "public", "endpoints"])
+def test_the_way_out_can_be_changed_later(
+    synthesise: Callable[..., Mapping[str, Template]], egress: str
+) -> None:
+    """What is in use stays where it is: the same subnets, with the same ranges."""
+
+    def in_use(made: Mapping[str, Template]) -> dict[str, str]:
+        return {
+            name: entry["Properties"]["CidrBlock"]
+            for name, entry in made["network"].find_resources("AWS::EC2::Subnet").items()
+            if "public" not in name
+        }
+
+    first, then = synthesise(), synthesise(**{"set.network.egress": egress})
+    assert len(in_use(first)) == 4
+    assert in_use(then) == in_use(first)

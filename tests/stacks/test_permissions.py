@@ -527,3 +527,48 @@ def test_in_another_partition_nothing_is_of_the_first(
     role = _by_duty(deployed)["orchestrator"]
     queue = f"arn:aws-cn:batch:{region}:{ACCOUNT}:job-queue/dev-spot"
     assert is_allowed(role, "batch:SubmitJob", queue, JOB_TAGS)
+
+
+def test_the_key_of_the_volumes_is_used_by_way_of_ec2_only(
+    synthesise: Callable[..., Mapping[str, Template]],
+) -> None:
+    """A worker may add a volume; every job holds its role, and gets at no data by that."""
+    key = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"
+    worker = _by_duty(_deployed(synthesise(**{"set.encryption.kms_key": key})))["worker"]
+    by_ec2 = {"kms:ViaService": f"ec2.{REGION}.amazonaws.com"}
+    grant = {**by_ec2, "kms:GrantIsForAWSResource": "true"}
+    assert is_allowed(worker, "kms:GenerateDataKeyWithoutPlaintext", key, by_ec2)
+    assert is_allowed(worker, "kms:CreateGrant", key, grant)
+    assert not is_allowed(worker, "kms:CreateGrant", key, by_ec2)
+    for context in ({}, {"kms:ViaService": f"s3.{REGION}.amazonaws.com"}):
+        assert not is_allowed(worker, "kms:Decrypt", key, context)
+        assert not is_allowed(
+            worker, "kms:CreateGrant", key, {**grant, **context} if context else {}
+        )
+
+
+def test_the_function_that_makes_the_login_can_do_that_and_nothing_else(
+    deployed: Deployed,
+) -> None:
+    (function,) = [
+        role for role in deployed.roles().values() if "lambda.amazonaws.com" in str(role.trusted)
+    ]
+    ((part, cluster, _),) = deployed.resources("AWS::RDS::DBCluster")
+    arn = f"arn:aws:rds:{REGION}:{ACCOUNT}:cluster:{deployed.value(part, {'Ref': cluster})}"
+    secret = deployed.value(part, {"Fn::GetAtt": [cluster, "MasterUserSecret.SecretArn"]})
+    assert is_allowed(function, "rds-data:ExecuteStatement", arn)
+    assert is_allowed(function, "secretsmanager:GetSecretValue", secret)
+    for action, resource in (
+        ("rds-data:ExecuteStatement", f"{arn}-of-others"),
+        ("rds-data:BatchExecuteStatement", arn),
+        ("rds:ModifyDBCluster", arn),
+        ("rds:DeleteDBCluster", arn),
+        ("secretsmanager:GetSecretValue", SECRET),
+        ("secretsmanager:PutSecretValue", secret),
+        ("s3:GetObject", "arn:aws:s3:::any/key"),
+        ("iam:PassRole", OWN_ROLE),
+        ("ec2:CreateNetworkInterface", "*"),
+        ("logs:CreateLogGroup", "*"),
+        ("ssm:GetParameter", CONTRACT),
+    ):
+        assert not is_allowed(function, action, resource), action
