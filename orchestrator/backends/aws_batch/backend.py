@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import threading
 import time
@@ -15,7 +14,6 @@ import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
 from orchestrator import errors
-from orchestrator.backends import wrapper
 from orchestrator.backends.aws_batch import (
     explanation,
     logs,
@@ -24,7 +22,7 @@ from orchestrator.backends.aws_batch import (
     refusals,
     stage,
 )
-from orchestrator.backends.aws_batch.bundles import Bundles, split
+from orchestrator.backends.aws_batch.bundles import Bundles
 from orchestrator.backends.aws_batch.definitions_cleaning import Cleaning, Verdict
 from orchestrator.backends.aws_batch.event_queue import EventQueue
 from orchestrator.backends.aws_batch.foreign_hosts import Tools
@@ -54,7 +52,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 _LARGEST_ARRAY = 10_000  # AWS Batch service quotas
-_WRAPPER_KEPT_SECONDS = 3600.0  # the scratch prefix expires: it is put again from time to time
 _LOOK_AGAIN_SECONDS = 2.0
 _MAY_BE_FORGOTTEN_SECONDS = 24 * 3600.0  # by AWS Batch; it promises 7 days, and once promised one
 
@@ -128,9 +125,6 @@ class AwsBatchBackend:
             self._tools = Tools(
                 lambda: clients.s3, deployment.scratch_root, self._settings.tools_directory
             )
-        self._wrapper = wrapper.wrapper_script()
-        self._wrapper_sha256 = hashlib.sha256(self._wrapper).hexdigest()
-        self._wrapper_put_at = float("-inf")
         self._submitted_at: dict[str, float] = {}
         self._revoked: set[str] = set()
 
@@ -231,7 +225,6 @@ class AwsBatchBackend:
     def submit(self, submission: Submission) -> str:
         """Bundles, then SubmitJob, once."""
         handle, shape = submission.handle, submission.shape
-        self._put_wrapper()
         # Consumed here, so that an error of any of them comes before SubmitJob.
         list(self._pool.map(lambda bundle: self._bundles.put(*bundle), self._packed(submission)))
         definition = self._definitions.arn(shape)
@@ -281,29 +274,12 @@ class AwsBatchBackend:
     def _packed(self, submission: Submission) -> Iterator[tuple[str, bytes]]:
         return self._bundles.pack(submission)
 
-    def _put_wrapper(self) -> None:
-        with self._lock:
-            if self._clock() - self._wrapper_put_at < _WRAPPER_KEPT_SECONDS:
-                return
-        bucket, key = split(self._wrapper_uri)
-        with refusals.translated(f"writing {self._wrapper_uri}"):
-            self._clients.s3.put_object(Bucket=bucket, Key=key, Body=self._wrapper)
-        with self._lock:
-            self._wrapper_put_at = self._clock()
-
-    @property
-    def _wrapper_uri(self) -> str:
-        root = self._deployment.scratch_root.rstrip("/")
-        return f"{root}/wrapper/{self._wrapper_sha256}.sh"
-
     def _request(self, submission: Submission, definition: str) -> dict[str, Any]:
         handle, shape = submission.handle, submission.shape
         resources = {"VCPU": _vcpus(shape), "MEMORY": shape.memory_mib}
         if shape.gpu_count:
             resources["GPU"] = shape.gpu_count
-        environment = stage.environment(
-            self._bundles.prefix(handle.id), self._wrapper_uri, self._wrapper_sha256
-        )
+        environment = stage.environment(self._bundles.prefix(handle.id))
         if self._tools is not None:
             queue = self._queue(shape)
             environment |= self._tools.environment(queue.architecture if queue else "x86_64")

@@ -1,10 +1,11 @@
 """Bundles: what the wrappers of a submission are told, in packs of at most 100 attempts.
 
-`<scratch_root>/submissions/<submission id>/bundle-<k>.tar.gz` holds, for each attempt of indices
-100k to 100k+99, the files of its private directory under `<index>/`. A wrapper that cannot fetch
-its bundle runs nothing, nor does one that finds it empty. So a submission is revoked by empty
-objects in the places of its bundles. A bundle is put only where nothing lies: a server that was
-stopped while it submitted, and goes on after others have revoked that, brings nothing back.
+`<scratch_root>/submissions/<submission id>/bundle-<k>.tar.gz` holds the wrapper and, for each
+attempt of indices 100k to 100k+99, the files of its private directory under `<index>/`. A job that
+cannot fetch its bundle runs nothing, nor does one that finds it empty. So a submission is revoked
+by empty objects in the places of its bundles. A bundle is put only where nothing lies: a server
+that was stopped while it submitted, and goes on after others have revoked that, brings nothing
+back.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from orchestrator import errors
+from orchestrator.backends import wrapper
 from orchestrator.backends.aws_batch import refusals
 from orchestrator.backends.wrapper import plan
 from orchestrator.model.job import InputFile, Submission
@@ -140,13 +142,18 @@ def _archive(directories: Iterable[tuple[str, dict[str, bytes]]]) -> bytes:
         gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=3, mtime=0) as zipped,
         tarfile.open(fileobj=zipped, mode="w", format=tarfile.USTAR_FORMAT) as archive,
     ):
+        _add(archive, "wrapper.sh", wrapper.wrapper_script())
         for directory, files in directories:
             # busybox's tar finds a directory only if it has a member of its own.
             top = tarfile.TarInfo(directory)
             top.type, top.mode = tarfile.DIRTYPE, 0o755
             archive.addfile(top)
             for name, content in files.items():
-                member = tarfile.TarInfo(f"{directory}/{name}")
-                member.size, member.mode = len(content), 0o644
-                archive.addfile(member, io.BytesIO(content))
+                _add(archive, f"{directory}/{name}", content)
     return packed.getvalue()
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(content), 0o644
+    archive.addfile(member, io.BytesIO(content))

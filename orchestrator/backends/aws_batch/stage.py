@@ -1,4 +1,4 @@
-"""The stage before the wrapper: fetches bundle and wrapper, checks the wrapper, becomes it.
+"""The stage before the wrapper: fetches the bundle, takes the wrapper out of it, becomes it.
 
 Its text lies in the job definition, the same for all jobs; a job's own values come as a few short
 environment variables, because everything that overrides a definition must stay below 8,192
@@ -10,7 +10,8 @@ from __future__ import annotations
 from orchestrator.backends.aws_batch.bundles import PER_BUNDLE
 from orchestrator.backends.wrapper.exit_codes import WrapperExit
 
-# $0 tools, $1 scratch. One s5cmd brings both objects; `<` and not -f: tar reads `a:b` as a host.
+# $0 tools, $1 scratch. The s5cmd that brings the bundle goes on to listen, for the wrapper:
+# starting one costs more than all else in a small job. `<` and not -f: tar reads `a:b` as a host.
 # Tools in the job's own directory have come by `foreign_hosts`, which made it.
 # The first process of a container ignores SIGTERM unless it asks for it.
 TEXT = f"""
@@ -27,28 +28,26 @@ if [ "$t" != "$d/tools" ] && ! (umask 077 && mkdir "$d"); then
 fi
 give_up() {{ say "$2"; rm -rf "$d"; exit "$1"; }}
 e=${{S3_ENDPOINT_URL:-${{AWS_ENDPOINT_URL_S3:-${{AWS_ENDPOINT_URL:-}}}}}}
-printf "cp --raw '%s' '%s'\\n" \\
-  "$ORCHESTRATOR_BUNDLES/bundle-$((i / {PER_BUNDLE})).tar.gz" "$d/bundle" \\
-  "$ORCHESTRATOR_WRAPPER" "$d/wrapper.sh" >"$d/commands"
-if ! (
+mkfifo "$d/to" "$d/from" || give_up {WrapperExit.TOOLS_MISSING} "cannot make pipes in $1"
+(
   [ -z "$e" ] || export S3_ENDPOINT_URL="$e"
   # shellcheck disable=SC2086 # flags, apart
-  exec "$t/s5cmd" ${{ORCHESTRATOR_S3_FLAGS:-}} --log error run "$d/commands"
-) 2>"$d/errors"; then
-  if [ -s "$d/bundle" ]; then r="the wrapper cannot be fetched" c={WrapperExit.WRAPPER_MISMATCH}
-  else r="the bundle cannot be fetched" c={WrapperExit.LOCALIZATION_FAILED}; fi
-  while read -r l; do
-    r="$r; $l"
-    case $l in *bundle-*NoSuchKey* | *bundle-*"status code: 404"*) c={WrapperExit.REVOKED} ;; esac
-  done <"$d/errors"
-  give_up "$c" "$r"
-fi
+  exec "$t/s5cmd" ${{ORCHESTRATOR_S3_FLAGS:-}} --numworkers 16 --json run
+) <"$d/to" >"$d/from" 2>&1 &
+p=$!
+exec 5>"$d/to" 6<"$d/from"
+printf "cp --raw '%s' '%s'\\n" \\
+  "$ORCHESTRATOR_BUNDLES/bundle-$((i / {PER_BUNDLE})).tar.gz" "$d/bundle" >&5
+IFS= read -r l <&6 || l="s5cmd ended without a word"
+case $l in
+  '{{"operation":"cp","success":true,'*) ;;
+  *NoSuchKey* | *"status code: 404"*) give_up {WrapperExit.REVOKED} "the bundle is gone; $l" ;;
+  *) give_up {WrapperExit.LOCALIZATION_FAILED} "the bundle cannot be fetched; $l" ;;
+esac
 [ -s "$d/bundle" ] || give_up {WrapperExit.REVOKED} "the submission was revoked"
-s=$(sha256sum "$d/wrapper.sh")
-[ "${{s%% *}}" = "$ORCHESTRATOR_WRAPPER_SHA256" ] ||
-  give_up {WrapperExit.WRAPPER_MISMATCH} "the wrapper is not the one that was submitted"
-tar -xzf - -C "$d" "$i" <"$d/bundle" || give_up {WrapperExit.PLAN_UNREADABLE} "the bundle is broken"
-exec "$t/sh" "$d/wrapper.sh" "$t" "$d/$i" "$AWS_BATCH_JOB_ID" "$d"
+tar -xzf - -C "$d" wrapper.sh "$i" <"$d/bundle" ||
+  give_up {WrapperExit.PLAN_UNREADABLE} "the bundle is broken"
+exec "$t/sh" "$d/wrapper.sh" "$t" "$d/$i" "$AWS_BATCH_JOB_ID" "$d" "$p"
 """.strip()
 
 
@@ -57,10 +56,6 @@ def command(tools_path: str, scratch_path: str) -> list[str]:
     return [f"{tools_path}/sh", "-c", TEXT, tools_path, scratch_path]
 
 
-def environment(bundles: str, wrapper_uri: str, wrapper_sha256: str) -> dict[str, str]:
+def environment(bundles: str) -> dict[str, str]:
     """A job's own values."""
-    return {
-        "ORCHESTRATOR_BUNDLES": bundles,
-        "ORCHESTRATOR_WRAPPER": wrapper_uri,
-        "ORCHESTRATOR_WRAPPER_SHA256": wrapper_sha256,
-    }
+    return {"ORCHESTRATOR_BUNDLES": bundles}

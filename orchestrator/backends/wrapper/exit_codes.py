@@ -20,5 +20,5 @@ class WrapperExit(IntEnum):
     DELOCALIZATION_FAILED = 95
     MANIFEST_NOT_WRITTEN = 96
     PLAN_UNREADABLE = 97
-    WRAPPER_MISMATCH = 98  # the fetched wrapper is not the one that was submitted
+    WRAPPER_MISMATCH = 98  # what was fetched to run the job is not what it was submitted with
     TERMINATED = 143  # SIGTERM

