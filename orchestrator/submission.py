@@ -205,7 +205,10 @@ def _check_labels(labels: Given) -> None:
             labels.places.get(key),
         )
         for key, value in labels.values.items()
-        if not isinstance(value, str) or not 0 < len(key) <= 255 or len(value) > 255
+        if not isinstance(value, str)
+        or not 0 < len(key) <= 255
+        or len(value) > 255
+        or not workflow_options.is_unicode(key + value)
     ]
     if wrong:
         raise errors.InvalidOptions("the labels cannot be used", findings=wrong)
@@ -241,7 +244,8 @@ def _missing_files(assembly: Assembly, bound: wdl_inputs.Inputs) -> list[errors.
                 assembly.filesystems.of(uri).stat(uri)
         except errors.OrchestratorError as error:
             if error.exit_code in (errors.EnvironmentProblem.exit_code, errors.TryLater.exit_code):
-                raise
+                told = f"input {name}: {error.message}"
+                raise type(error)(told, place=place, hint=error.hint) from None
             return errors.Finding(f"input {name}: {error.message}", place, error.hint)
         return None
 

@@ -208,12 +208,19 @@ def _shown(value: Any) -> str:
     return shown if len(shown) <= 120 else f"{shown[:117]}..."
 
 
+def is_unicode(text: str) -> bool:
+    """Whether it can be written anywhere: JSON's \\u escapes also make halves of characters."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 # --- readers: a ValueError says what was expected
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("a string")
+    if not is_unicode(value):
+        raise ValueError("text without halves of characters")
     return value
 
 

@@ -317,6 +317,17 @@ def test_wrong_options_are_an_error_before_anything_is_created(made: Assembly) -
     assert kept_nothing(made)
 
 
+def test_halves_of_characters_are_refused_where_names_are_made_of_them(made: Assembly) -> None:
+    for name in ("final_workflow_outputs_dir", "hogGroup"):
+        with pytest.raises(errors.InvalidOptions):
+            handed_in(made, **{name: "a\ud800"})
+    loaded = document.load(Bundle("w.wdl", {"w.wdl": SOURCE}))
+    for labels in ({"a\ud800": "b"}, {"a": "\ud800"}):
+        with pytest.raises(errors.InvalidOptions):
+            submission.submit(made, loaded, labels=Given(labels))
+    assert kept_nothing(made)
+
+
 def test_options_lie_over_those_of_the_configuration(made: Assembly) -> None:
     made.default_options = {
         "workflow_failure_mode": "ContinueWhilePossible",
