@@ -351,7 +351,7 @@ def test_a_network_a_bucket_and_a_key_that_are_there_are_used_and_left(account: 
     assert s3.get_object(Bucket="of-the-lab", Key="theirs")["Body"].read() == b"1"
     s3.delete_object(Bucket="of-the-lab", Key="theirs")
     s3.delete_bucket(Bucket="of-the-lab")
-    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    kms.schedule_key_deletion(KeyId=key.rpartition("/")[2], PendingWindowInDays=7)
     for subnet in subnets:
         ec2.delete_subnet(SubnetId=subnet)
     ec2.delete_route_table(RouteTableId=table)

@@ -315,7 +315,8 @@ def test_user_data_is_mime_with_the_disk_before_docker_and_the_tools_after(
         assert "SCRATCH_PATH=/mnt/scratch\n" in disk
         assert "/etc/ecs/ecs.config" in config
         assert "TOOLS_PATH=/opt/orchestrator/tools\n" in tools
-        assert "LOG_GROUP=/orchestrator/dev/workers\n" in tools
+        assert "services.sh " in tools
+        assert "ebs_autoscale.zip " in tools
 
 
 def test_the_agent_is_told_to_free_disk(templates: Mapping[str, Template]) -> None:
