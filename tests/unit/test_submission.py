@@ -318,10 +318,10 @@ def test_wrong_options_are_an_error_before_anything_is_created(made: Assembly) -
 
 
 def test_halves_of_characters_are_refused_where_names_are_made_of_them(made: Assembly) -> None:
+    loaded = document.load(Bundle("w.wdl", {"w.wdl": SOURCE}))
     for name in ("final_workflow_outputs_dir", "hogGroup"):
         with pytest.raises(errors.InvalidOptions):
-            handed_in(made, **{name: "a\ud800"})
-    loaded = document.load(Bundle("w.wdl", {"w.wdl": SOURCE}))
+            submission.submit(made, loaded, options=Given({name: "a\ud800"}))
     for labels in ({"a\ud800": "b"}, {"a": "\ud800"}):
         with pytest.raises(errors.InvalidOptions):
             submission.submit(made, loaded, labels=Given(labels))
