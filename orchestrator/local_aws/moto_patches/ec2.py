@@ -1,7 +1,8 @@
-"""EC2: a launch template's later versions keep their user data as the first one does.
+"""EC2: later versions of a launch template, and route tables of an endpoint that change.
 
-moto wraps it in its own type in CreateLaunchTemplate only, and fails at whatever starts instances
-of a version made by CreateLaunchTemplateVersion.
+moto wraps user data in its own type in CreateLaunchTemplate only, and fails at whatever starts
+instances of a version made by CreateLaunchTemplateVersion. It adds a gateway endpoint's routes to
+the tables of CreateVpcEndpoint only, and cannot delete an endpoint whose tables were changed.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from orchestrator.local_aws.moto_patches import replace
 def apply() -> None:
     """Patch moto.ec2. Raises MotoChanged."""
     from moto.ec2.models.launch_templates import LaunchTemplate
+    from moto.ec2.models.vpcs import VPCBackend
 
     replace(LaunchTemplate, "create_version", _with_user_data)
+    replace(VPCBackend, "modify_vpc_endpoint", _with_routes)
 
 
 def _with_user_data(original: Any) -> Any:
@@ -30,3 +33,23 @@ def _with_user_data(original: Any) -> Any:
         return original(template, data, description)
 
     return create_version
+
+
+def _with_routes(original: Any) -> Any:
+    @functools.wraps(original)
+    def modify_vpc_endpoint(backend: Any, vpc_id: str, *arguments: Any, **more: Any) -> None:
+        (endpoint,) = backend.describe_vpc_endpoints(vpc_end_point_ids=[vpc_id])
+        before = set(endpoint.route_table_ids or [])
+        original(backend, vpc_id, *arguments, **more)
+        if endpoint.vpc_endpoint_type.lower() == "interface":
+            return
+        prefixes = endpoint.destination_prefix_list_id
+        after = set(endpoint.route_table_ids or [])
+        for table in after - before:
+            backend.create_route(
+                table, None, gateway_id=endpoint.id, destination_prefix_list_id=prefixes
+            )
+        for table in before - after:
+            backend.delete_route(table, prefixes)
+
+    return modify_vpc_endpoint

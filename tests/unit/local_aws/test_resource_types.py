@@ -866,3 +866,38 @@ def test_what_the_data_api_cannot_do_is_named(cloud: Cloud, deploy: Deployed) ->
         with pytest.raises(ClientError) as caught:
             run(**{"sql": "SELECT 1", **arguments})
         assert caught.value.response["Error"]["Code"] == code
+
+
+def test_the_route_tables_of_a_gateway_endpoint_change(cloud: Cloud) -> None:
+    def resources(*tables: str) -> dict[str, Any]:
+        return {
+            "Vpc": of("EC2::VPC", CidrBlock="10.3.0.0/16"),
+            **{name: of("EC2::RouteTable", VpcId=ref("Vpc")) for name in ("One", "Two")},
+            "S3": of(
+                "EC2::VPCEndpoint",
+                VpcId=ref("Vpc"),
+                ServiceName={"Fn::Sub": "com.amazonaws.${AWS::Region}.s3"},
+                VpcEndpointType="Gateway",
+                RouteTableIds=[ref(table) for table in tables],
+            ),
+        }
+
+    name = cloud.create(resources("One"))
+    cloud.update(name, resources("Two"))
+    ec2 = cloud.client("ec2")
+    endpoint = cloud.physical(name, "S3")
+    tables = {table: cloud.physical(name, table) for table in ("One", "Two")}
+
+    def leads_there(table: str) -> bool:
+        (found,) = ec2.describe_route_tables(RouteTableIds=[tables[table]])["RouteTables"]
+        return any(route.get("GatewayId") == endpoint for route in found["Routes"])
+
+    assert not leads_there("One")
+    assert leads_there("Two")
+    cloud.delete(name)
+    states = {
+        e["State"]
+        for e in ec2.describe_vpc_endpoints()["VpcEndpoints"]
+        if e["VpcEndpointId"] == endpoint
+    }
+    assert states <= {"deleted"}
