@@ -12,7 +12,6 @@ from orchestrator.model import runtime, states
 from orchestrator.model.attempt import AttemptRef
 from orchestrator.model.records import AttemptRecord, CallRecord, WorkflowRecord
 from orchestrator.model.states import CallState
-from orchestrator.wdl.facts import Want
 from orchestrator.wdl.graph import Graph, ReadyCall
 from orchestrator.wdl.task import PreparedTask, TaskCall
 
@@ -25,7 +24,6 @@ class Flow:
     graph: Graph
     parent: Call | None = None
     stepping: bool = False  # a graph step is queued
-    awaits: set[Want] = field(default_factory=set)  # facts that nodes of it are parked for
 
 
 @dataclass(slots=True, eq=False)

@@ -271,11 +271,11 @@ class Run:
         advance = flow.graph.advance(budget_seconds=0.005)
         if advance.writes:
             self._write(advance.writes)
+        self._await_facts(flow, advance.wants)
         answered = [self._enter(flow, ready) for ready in advance.calls]
         if advance.more or any(answered):
             self._queue_graph(flow)
             return
-        self._await_facts(flow, advance.wants - flow.awaits)
         if flow.graph.outputs is not None and (flow.parent is not None or self._may_succeed()):
             self._flow_succeeded(flow)
 
@@ -284,7 +284,6 @@ class Run:
 
     def _await_facts(self, flow: Flow, wants: frozenset[Want]) -> None:
         """Step the graph again when each is there; until then it goes on without those nodes."""
-        flow.awaits |= wants
         for want in wants:
             self._steps.once_known(
                 want,

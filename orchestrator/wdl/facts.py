@@ -38,15 +38,30 @@ class Facts:
 
     def __init__(self, records: Iterable[FactRecord] = ()) -> None:
         self._known: dict[tuple[str, str], FactRecord] = {}
+        self._order: list[Want] = []  # as they became known
         for record in records:
             self.add(record)
 
     def add(self, record: FactRecord) -> bool:
         """Pin a fact; False when it was pinned already."""
-        return self._known.setdefault((record.kind, record.uri), record) is record
+        if (record.kind, record.uri) in self._known:
+            return False
+        self._known[record.kind, record.uri] = record
+        self._order.append(Want(record.kind, record.uri))  # type: ignore[arg-type]
+        return True
+
+    @property
+    def count(self) -> int:
+        """How many are known."""
+        return len(self._order)
+
+    def since(self, count: int) -> Iterable[Want]:
+        """Those that became known when so many were already."""
+        return self._order[count:]
 
     def dismantle(self) -> None:
         """Nobody asks any more: they go one by one, so that no thread has to wait for it."""
+        self._order.clear()
         while self._known:
             self._known.popitem()
 

@@ -73,8 +73,8 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """What came of stepping. `more`: it stopped for the budget or an error to be told next time;
-    call again."""
+    """What came of stepping. `wants` are those that were not told before. `more`: it stopped for
+    the budget or an error to be told next time; call again."""
 
     calls: tuple[ReadyCall, ...] = ()
     wants: frozenset[Want] = frozenset()
@@ -108,6 +108,7 @@ class Graph:
         self._library = Library(workflow.effective_wdl_version, self._scope, self._rules)
         self._error: errors.OrchestratorError | None = None
         self._outputs: dict[str, Any] | None = None
+        self._heard = facts.count  # of so many facts
         self._rendered: dict[int, tuple[Any, tuple[str, str]]] = {}  # see `_json`
 
     def advance(self, budget_seconds: float | None = None) -> Advance:
@@ -122,7 +123,7 @@ class Graph:
             raise error
         ends_at = None if budget_seconds is None else time.monotonic() + budget_seconds
         self._scope.forget_pinned()
-        self._machine.retry_parked(lambda want: self._facts.peek(want.kind, want.uri) is not None)
+        self._hear_of_facts()
         calls: list[ReadyCall] = []
         more = False
         while True:
@@ -143,7 +144,18 @@ class Graph:
                 more = True
                 break
         writes = tuple(Write(uri, content) for uri, content in self._scope.take())
-        return Advance(tuple(calls), self._machine.wants, writes, more)
+        return Advance(tuple(calls), self._machine.take_wants(), writes, more)
+
+    def _hear_of_facts(self) -> None:
+        """What waits for facts that became known goes on; never a look at all that waits."""
+        lacking = self._machine.lacking
+        if self._facts.count - self._heard <= len(lacking):
+            for want in self._facts.since(self._heard):
+                self._machine.known(want)
+        else:  # few wait, while much became known
+            for want in [w for w in lacking if self._facts.peek(w.kind, w.uri) is not None]:
+                self._machine.known(want)
+        self._heard = self._facts.count
 
     def finish(self, call_id: str, outputs: Mapping[str, Any]) -> None:
         """A call is done. `outputs` as JSON values, by unqualified names."""

@@ -15,7 +15,7 @@ import heapq
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from WDL import Env, Tree, Type, Value
@@ -34,7 +34,9 @@ class IndexedStateMachine(_state.StateMachine):
         self._blocked: dict[str, int] = {}  # job id -> its unfinished dependencies
         self._dependants: defaultdict[str, list[str]] = defaultdict(list)
         self._ready: list[str] = []  # a heap: the order is the same at every replay
-        self._parked: dict[str, frozenset[Want]] = {}
+        self._parked: dict[str, set[Want]] = {}  # job id -> what it lacks
+        self._waiting_for: dict[Want, list[str]] = {}  # the same the other way round
+        self._untold: set[Want] = set()
         self._underway: list[tuple[str, Iterator[Any]]] = []  # taken some pieces at a time
         super().__init__("wdl.graph", "/nonexistent", workflow, inputs)
         self._given = {binding.name: binding.value for binding in self.inputs}
@@ -81,7 +83,7 @@ class IndexedStateMachine(_state.StateMachine):
             if need is not None:
                 wants = need.wants | stdlib.wants(_expressions(job.node), self._environment(job))
                 self.waiting.add(job_id)
-                self._parked[job_id] = wants
+                self._park(job_id, wants)
                 return True
             self.running.add(job_id)  # for ever: it failed
             error.job_id = job_id  # type: ignore[attr-defined]
@@ -93,15 +95,31 @@ class IndexedStateMachine(_state.StateMachine):
             self._finish(job_id, result)
         return True
 
-    def retry_parked(self, is_known: Callable[[Want], bool]) -> None:
-        """Try those jobs again that wait for nothing any more."""
-        for job_id, wants in list(self._parked.items()):
-            lacking = frozenset(want for want in wants if not is_known(want))
-            if lacking:
-                self._parked[job_id] = lacking
-            else:
+    def _park(self, job_id: str, wants: Iterable[Want]) -> None:
+        self._parked[job_id] = set(wants)
+        for want in self._parked[job_id]:
+            if want not in self._waiting_for:
+                self._waiting_for[want] = []
+                self._untold.add(want)
+            self._waiting_for[want].append(job_id)
+
+    @property
+    def lacking(self) -> Collection[Want]:
+        """The facts that jobs wait for."""
+        return self._waiting_for.keys()
+
+    def known(self, want: Want) -> None:
+        """This fact is there: what waits for nothing else is tried again."""
+        for job_id in self._waiting_for.pop(want, ()):
+            self._parked[job_id].discard(want)
+            if not self._parked[job_id]:
                 del self._parked[job_id]
                 heapq.heappush(self._ready, job_id)
+
+    def take_wants(self) -> frozenset[Want]:
+        """Those of the facts that jobs wait for which were not told yet."""
+        wants, self._untold = frozenset(self._untold), set()
+        return wants
 
     def dismantle(self) -> None:
         """See `Graph.dismantle`."""
@@ -112,11 +130,6 @@ class IndexedStateMachine(_state.StateMachine):
             while parts:
                 parts.popitem()
         self._underway.clear()
-
-    @property
-    def wants(self) -> frozenset[Want]:
-        """The facts that jobs wait for."""
-        return frozenset().union(*self._parked.values())
 
     def call_finished(self, job_id: str, outputs: Any) -> None:
         """A call's outputs, by their unqualified names."""

@@ -22,7 +22,7 @@ from orchestrator.filesystems.local import LocalFilesystem
 from orchestrator.model.failures import Failure, FailureCode
 from orchestrator.model.job import Submission
 from orchestrator.model.manifest import Manifest
-from orchestrator.model.records import AttemptRecord, SubmissionRecord
+from orchestrator.model.records import AttemptRecord, FactRecord, SubmissionRecord
 from orchestrator.model.states import CallState, SubmissionState, WorkflowState
 from tests.unit.wdl.drive import lines_run
 
@@ -68,6 +68,35 @@ def test_a_call_of_many_costs_what_one_of_few_does() -> None:
     lines_a_call(2)  # what is made once and kept
     few, many = lines_a_call(30), lines_a_call(240)
     assert many < 1.1 * few
+
+
+SIZES = """version 1.1
+workflow w {
+  input { Array[File] files }
+  scatter (f in files) { Float s = size(f) }
+  output { Array[Float] all = s }
+}
+"""
+
+
+def test_a_shard_that_waits_for_a_fact_costs_the_same_however_many_others_do() -> None:
+    def lines_a_shard(shards: int) -> float:
+        stepped = Stepped(SIZES, {"files": [f"s3://b/{n}" for n in range(shards)]})
+        root_id = stepped.lease.root_id
+
+        def run_through_one_by_one() -> None:
+            stepped.turn()
+            for n in range(shards):
+                known = FactRecord(root_id, "stat", f"s3://b/{n}", True, 5)
+                stepped.run.facts_fetched([known], {})
+                stepped.turn()
+
+        counted = lines_run(run_through_one_by_one)
+        assert stepped.state() is WorkflowState.SUCCEEDED
+        return counted / shards
+
+    lines_a_shard(2)
+    assert lines_a_shard(240) < 1.1 * lines_a_shard(30)
 
 
 def test_an_engine_comes_to_the_end_of_an_array_that_it_takes_in_pieces(world: World) -> None:

@@ -269,9 +269,9 @@ def test_nodes_that_lack_facts_wait_and_the_others_go_on() -> None:
         Want("stat", "s3://in/c"),
         Want("content", "s3://in/c"),
     }
-    assert graph.advance().wants == advance.wants
+    assert graph.advance().wants == frozenset()  # they are told once
     pin(facts, a=1, b=2, c=3)
-    assert graph.advance().wants == {Want("content", "s3://in/c")}
+    assert graph.advance().calls == ()
     facts.add(content("s3://in/c", "40\n"))
     (call,) = graph.advance().calls
     assert json.loads(call.inputs) == {"a": 46}
