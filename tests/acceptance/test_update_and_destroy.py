@@ -305,8 +305,10 @@ def test_a_network_a_bucket_and_a_key_that_are_there_are_used_and_left(account: 
         )["Subnet"]["SubnetId"]
         for number, zone in enumerate("abab")
     ]
-    for subnet in subnets[:2]:
-        ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)
+    associations = [
+        ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)["AssociationId"]
+        for subnet in subnets[:2]
+    ]
     s3.create_bucket(Bucket="of-the-lab")
     s3.put_object(Bucket="of-the-lab", Key="theirs", Body=b"1")
     key = kms.create_key()["KeyMetadata"]["Arn"]
@@ -352,6 +354,8 @@ def test_a_network_a_bucket_and_a_key_that_are_there_are_used_and_left(account: 
     s3.delete_object(Bucket="of-the-lab", Key="theirs")
     s3.delete_bucket(Bucket="of-the-lab")
     kms.schedule_key_deletion(KeyId=key.rpartition("/")[2], PendingWindowInDays=7)
+    for association in associations:
+        ec2.disassociate_route_table(AssociationId=association)
     for subnet in subnets:
         ec2.delete_subnet(SubnetId=subnet)
     ec2.delete_route_table(RouteTableId=table)
