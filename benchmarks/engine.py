@@ -1,14 +1,17 @@
 """The engine alone, over a backend whose jobs end at once: what a call costs, and what it holds up.
 
     .venv/bin/python benchmarks/engine.py cost [--calls 1000 100000]
-    .venv/bin/python benchmarks/engine.py pauses [--shards 50000] [--others 50]
-    .venv/bin/python benchmarks/engine.py restart [--calls 10000] [--done 0.6] [--url URL]
     .venv/bin/python benchmarks/engine.py broadcast [--shards 2000]
+    .venv/bin/python benchmarks/engine.py pauses [--shards 50000] [--others 50]
+    .venv/bin/python benchmarks/engine.py huge
+    .venv/bin/python benchmarks/engine.py restart [--calls 10000] [--done 0.6] [--url URL]
 
-Each measurement has a process of its own. `cost` and `broadcast`: a scatter of two chained calls,
-all in: parse, evaluate, plan, store, finish; CPU is user and system of the whole process.
-`pauses`: the longest turn of the engine's thread, and how long small workflows take beside a wide
-one. `restart`: from the start of a process to the first submission of a workflow that was cut off.
+Each measurement has a process of its own. `cost` and `broadcast`: a scatter of two chained calls;
+CPU is user and system of the whole process from the claim to the end: evaluate, plan, store,
+finish. `pauses`: how long the engine's thread is at one workflow without looking at another, and
+how long small workflows take beside one of many shards; `huge`: beside one whose single expressions
+make a million elements. `restart`: from the start of a process to the first submission of a
+workflow that was cut off.
 Without `--url` on SQLite in a temporary directory; with it in that database.
 """
 
