@@ -54,14 +54,12 @@ def main() -> None:
         with s3(base) as endpoint:
             lab = Lab(base, endpoint, aws_cli)
             small = lab.upload_small(options.files)
+            name = f"{options.files} files of 20 KB"
+            report(compare(name, lab, small, options.rounds, 1), options.json)
             large = lab.upload_large(options.size_mib)
-            results = [
-                compare(f"{options.files} files of 20 KB", lab, small, options.rounds, 1),
-                compare(
-                    f"1 file of {options.size_mib} MiB", lab, large, options.rounds, options.rounds
-                ),
-            ]
-    report(results, options.json)
+            name = f"1 file of {options.size_mib} MiB"
+            row = compare(name, lab, large, options.rounds, options.rounds)
+            report(row, options.json)
 
 
 def install_aws_cli(folder: Path) -> Path:
@@ -227,15 +225,14 @@ def compare(
     }
 
 
-def report(results: list[dict[str, Any]], as_json: bool) -> None:
+def report(row: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(results, indent=2))
-        return
-    print(f"{'':<24} {'wrapper':>10} {'AWS CLI':>10} {'times as fast':>14}")
-    for row in results:
+        print(json.dumps(row), flush=True)
+    else:
         print(
-            f"{row['what']:<24} {row['wrapper_seconds']:>8} s {row['aws_cli_seconds']:>8} s "
-            f"{row['times_as_fast']:>14}"
+            f"{row['what']:<20} wrapper {row['wrapper_seconds']:>7} s   AWS CLI "
+            f"{row['aws_cli_seconds']:>7} s   {row['times_as_fast']} times as fast",
+            flush=True,
         )
 
 

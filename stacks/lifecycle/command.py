@@ -140,7 +140,7 @@ def _bootstrap_local(home: Path, jobs: str, prove: bool, held: int) -> None:
         ) from None
     aws = process.status(state) or aws  # it knows by now how jobs run
     say("jobs", f"run in {_jobs_words(aws.jobs)}")
-    local.prepare_host(home, aws.jobs)
+    local.prepare_host(home)
     contract = deployment.read(ssm, local.ENVIRONMENT)
     config = _configure(home, contract, endpoint_url=aws.endpoint)
     if not prove:

@@ -65,27 +65,23 @@ def context(home: Path) -> dict[str, str]:
     return chosen
 
 
-def prepare_host(home: Path, jobs: str) -> None:
+def prepare_host(home: Path) -> None:
     """Lay out tools and scratch as a worker host has them.
 
-    Containers get what hosts in AWS give them: the static busybox, also under the name `sh`. Plain
-    processes use this machine's own programs: `sh` is its bash.
+    The static busybox, also under the name `sh`, and s5cmd: for containers and plain processes
+    alike. Its applets need no program to be loaded, which halves what a small job costs.
     """
     tools, scratch = state(home) / "host" / "tools", state(home) / "host" / "scratch"
     tools.mkdir(parents=True, exist_ok=True)
     scratch.mkdir(parents=True, exist_ok=True)
     scratch.chmod(0o1777)  # images may run as a user of their own
     wanted = {tool.name: tool.path for tool in assets.tools(assets.machine_architecture())}
-    if jobs == "docker":
-        wanted["sh"] = wanted["busybox"]
-    else:
-        del wanted["busybox"]
-        wanted["sh"] = _bash()
+    wanted["sh"] = wanted["busybox"]
     for stale in tools.iterdir():
         if stale.name not in wanted:
             stale.unlink()
     for name, source in wanted.items():
-        _place(source, tools / name, link=name == "sh" and jobs != "docker")
+        _place(source, tools / name)
 
 
 def has_docker() -> bool:
@@ -154,23 +150,10 @@ def _docker(*arguments: str, stdin: bytes | None = None) -> bytes | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def _place(source: Path, target: Path, *, link: bool) -> None:
+def _place(source: Path, target: Path) -> None:
     """By a rename: a job that is using the old one goes on."""
     new = target.with_name(f".{target.name}.new")
     new.unlink(missing_ok=True)
-    if link:
-        new.symlink_to(source)
-    else:
-        shutil.copyfile(source, new)
-        new.chmod(0o755)
+    shutil.copyfile(source, new)
+    new.chmod(0o755)
     new.replace(target)
-
-
-def _bash() -> Path:
-    found = shutil.which("bash")
-    if found is None:
-        raise errors.EnvironmentProblem(
-            "there is no bash on PATH, which jobs as plain processes run on",
-            hint="install bash, or a Docker engine",
-        )
-    return Path(found)
