@@ -72,7 +72,7 @@ def _summary(record: Any) -> dict[str, Any]:
 
 
 def _attempts(store: Store, workflow_id: str) -> list[dict[str, Any]]:
-    """Every attempt so far, those of sub-workflows too: where its time went, what it took at most."""
+    """Every attempt so far, those of sub-workflows too: where its time went, its peaks."""
     rows, todo = [], [("", workflow_id)]
     for above, current in todo:
         calls = {call.id: call for call in store.calls(current)}

@@ -62,7 +62,7 @@ def test_logs_takes_a_call_as_messages_name_it(tmp_path: Path) -> None:
         assert orchestrator(tmp_path, "logs", run_id, name).stdout == "hello\n"
     unknown = orchestrator(tmp_path, "logs", run_id, "gret")
     assert unknown.returncode == 5
-    assert "it has: greet" in unknown.stderr
+    assert "there are: greet" in unknown.stderr
     no_shard = orchestrator(tmp_path, "logs", run_id, "greet:x")
     assert no_shard.returncode == 3
     assert "greet:3" in no_shard.stderr

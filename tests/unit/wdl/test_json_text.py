@@ -19,7 +19,9 @@ _values = st.recursive(
 
 @given(_values)
 @pytest.mark.parametrize(
-    "encoder", [json_text.PLAIN, json_text.COMPACT, json_text.CANONICAL], ids=str
+    "encoder",
+    [json_text.PLAIN, json_text.COMPACT, json_text.CANONICAL],
+    ids=["plain", "compact", "canonical"],
 )
 def test_the_text_is_the_same(encoder: json.JSONEncoder, value: Any) -> None:
     with pytest.MonkeyPatch.context() as patch:
