@@ -35,6 +35,7 @@ from orchestrator.local_aws.moto_patches import awslambda as lambda_patch
 from orchestrator.local_aws.moto_patches import batch as batch_patch
 from orchestrator.local_aws.moto_patches import budgets as budgets_patch
 from orchestrator.local_aws.moto_patches import cloudwatch as cloudwatch_patch
+from orchestrator.local_aws.moto_patches import dispatch as dispatch_patch
 from orchestrator.local_aws.moto_patches import ec2 as ec2_patch
 from orchestrator.local_aws.moto_patches import ecr as ecr_patch
 from orchestrator.local_aws.moto_patches import events as events_patch
@@ -77,6 +78,7 @@ class Gateway:
         self._databases = postgres.Servers(settings.state_dir / "postgres")
         self._engine: Any = None
         self._engine_lock = threading.Lock()
+        dispatch_patch.apply()
         self._moto = DomainDispatcherApplication(self._create_service)
         self._loopback = Loopback(self._serve_plainly)
         self._cloudformation = CloudFormation(self._loopback)
