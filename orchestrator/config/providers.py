@@ -266,6 +266,11 @@ def _images(
             + ("a login of its own for Docker Hub" if has else "no way to use it"),
             "registries in the settings of its stacks says how images are pulled",
         )
+    elif contract and config.dockerhub.key_name:
+        hub = contract.registries.docker_hub
+        if hub and hub.way != "job_secret":
+            message = f"who logs in by {hub.way} may use no key but the account's own"
+            reader.without_effect((*where, "key-name"), message)
 
 
 def _on_queue(

@@ -19,7 +19,7 @@ class DockerHub(Keys):
     token of `account`. A template's empty keys say nothing.
 
     `auth`: the auth that the secret is kept with, the provider's where it is not given. `key_name`:
-    the KMS key that encrypts the secret, when it is made.
+    the KMS key that encrypts the secret that jobs pull with, when it is made.
     """
 
     account: str = ""

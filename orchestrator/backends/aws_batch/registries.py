@@ -33,8 +33,8 @@ _HUB_IN_LOGINS = "https://index.docker.io/v1/"
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Who pulls from Docker Hub. `kms_key` encrypts the secret where it is made here; empty: the
-    account's own key of Secrets Manager."""
+    """Who pulls from Docker Hub. `kms_key` encrypts the secret that jobs pull with, as it is made;
+    empty: the account's own key of Secrets Manager."""
 
     username: str
     password: str = field(repr=False)
@@ -117,7 +117,12 @@ class Registries:
                 value = json.dumps(_shape(hub, self._login), sort_keys=True)
                 with refusals.translated(f"keeping the login of Docker Hub in secret {hub.secret}"):
                     self._kept = _put(
-                        self._secrets(), hub.secret, value, self._login, self._deployment
+                        self._secrets(),
+                        hub.secret,
+                        value,
+                        # Hosts and ECR could not read it: they may use no key of somebody's own.
+                        self._login.kms_key if hub.way == "job_secret" else "",
+                        self._deployment,
                     )
             return self._kept
 
@@ -138,7 +143,7 @@ def _shape(hub: DockerHub, login: Login) -> dict[str, Any]:
 
 
 def _put(
-    client: SecretsManagerClient, name: str, value: str, login: Login, deployment: Deployment
+    client: SecretsManagerClient, name: str, value: str, kms_key: str, deployment: Deployment
 ) -> str:
     """Make the secret, or give it a new version where the value is another. Returns the ARN.
 
@@ -150,7 +155,7 @@ def _put(
         if found.get("SecretString") == value:
             return found["ARN"]
     except refused.ResourceNotFoundException:
-        options: dict[str, Any] = {"KmsKeyId": login.kms_key} if login.kms_key else {}
+        options: dict[str, Any] = {"KmsKeyId": kms_key} if kms_key else {}
         try:
             made = client.create_secret(
                 Name=name,

@@ -287,6 +287,10 @@ def test_an_aws_on_this_machine_has_credentials_of_its_own(folder: Path) -> None
     assert loaded.aws.endpoint_url == endpoint
     assert isinstance(loaded.aws.auth("default"), auths.CustomKeys)
     assert any("aws.auths" in warning.message for warning in loaded.warnings)
+    # Its S3 is not that of the file.
+    loaded = on_dev(folder, DOCS + 's3.endpoint-url = "https://minio.lab:9000"')
+    assert loaded.s3.endpoint_url is None
+    assert any("s3.endpoint-url" in warning.message for warning in loaded.warnings)
 
 
 def test_a_file_of_another_environment_and_one_that_is_ours_are_not_moved(folder: Path) -> None:

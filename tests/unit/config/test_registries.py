@@ -114,6 +114,15 @@ def test_a_login_of_one_and_an_account_of_another_is_said(tmp_path: Path) -> Non
     assert any("'ali', which is used" in warning.message for warning in found.warnings)
 
 
+def test_a_key_that_only_jobs_could_use_is_said(tmp_path: Path) -> None:
+    block = f'dockerhub {{ token = "{SESAME}", key-name = "alias/x" }}'
+    for way, use in (("job_secret", "used"), ("host_login", "no effect")):
+        hub = OF_JOBS.model_copy(update={"way": way})
+        found = keys(written(tmp_path, on(Registries(docker_hub=hub), block)))
+        assert found[f"{PROVIDER}.dockerhub.key-name"]["use"] == use
+        assert found[f"{PROVIDER}.dockerhub.token"]["use"] == "used"
+
+
 def test_the_token_is_shown_nowhere(tmp_path: Path) -> None:
     block = f'dockerhub {{ account = ali, token = "{SESAME}" }}'
     path = written(tmp_path, on(Registries(docker_hub=OF_JOBS), block))

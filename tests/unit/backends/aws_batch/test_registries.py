@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
-from orchestrator import errors
+from orchestrator import assembly, errors
 from orchestrator.backends.aws_batch.job_definitions import container_properties
 from orchestrator.backends.aws_batch.registries import Login, Registries
+from orchestrator.config import settings
 from orchestrator.deployment import Deployment, DockerHub
 from orchestrator.deployment import Registries as Known
 from orchestrator.model.job import Shape
-from tests.batch_cloud import Cloud, backend_on
+from tests.batch_cloud import Cloud
 
 from .conftest import collect, submission
 from .test_backend import DEPLOYMENT
@@ -145,9 +147,11 @@ def test_one_login_serves_all_three_ways(
     assert "sesame" not in json.dumps(properties)
 
 
-def _once(cloud: Cloud, name: str, password: str, **more: Any) -> str | None:
+def _once(
+    cloud: Cloud, name: str, password: str, way: str = "job_secret", **more: Any
+) -> str | None:
     """What a process that starts with this password makes of the secret."""
-    deployment = with_registries(hub("job_secret", name), cloud.deployment)
+    deployment = with_registries(hub(way, name), cloud.deployment)
     secrets = cloud.client("secretsmanager")
     login = Login("ali", password, **more)
     return Registries(deployment, login=login, secrets=lambda: secrets).credentials("ubuntu")
@@ -206,7 +210,10 @@ def test_a_secret_without_a_value_gets_one(cloud: Cloud, name: str) -> None:
 def test_the_secret_is_encrypted_with_the_key_of_the_configuration(cloud: Cloud, name: str) -> None:
     key = cloud.client("kms").create_key()["KeyMetadata"]["Arn"]
     _once(cloud, name, "one", kms_key=key)
-    assert cloud.client("secretsmanager").describe_secret(SecretId=name)["KmsKeyId"] == key
+    secrets = cloud.client("secretsmanager")
+    assert secrets.describe_secret(SecretId=name)["KmsKeyId"] == key
+    _once(cloud, f"{name}-of-hosts", "one", way="host_login", kms_key=key)
+    assert secrets.describe_secret(SecretId=f"{name}-of-hosts").get("KmsKeyId") != key
 
 
 @pytest.mark.parametrize(
@@ -248,32 +255,54 @@ def test_a_login_that_the_environment_cannot_use_is_said_once() -> None:
     assert "sesame" not in repr(logs)
 
 
-def test_a_job_is_submitted_with_the_login_and_nothing_shows_it(cloud: Cloud, name: str) -> None:
+def test_a_configuration_of_cromwells_pulls_with_its_login_and_nothing_shows_it(
+    cloud: Cloud, name: str, tmp_path: Path
+) -> None:
+    deployment = with_registries(hub("job_secret", name), cloud.deployment)
+    path = tmp_path / "aws.conf"
+    path.write_text(
+        f"""include required(classpath("application"))
+        aws {{ region = us-east-1, endpoint-url = "{cloud.endpoint}", auths = [
+          {{ name = k, scheme = custom_keys, access-key = test, secret-key = test }}
+          {{ name = of-secrets, scheme = custom_keys, access-key = other, secret-key = test }} ] }}
+        engine.filesystems.s3.auth = k
+        s3.server-side-encryption = AES256
+        orchestrator.deployment = {deployment.model_dump_json()}
+        backend {{ default = B, providers {{ B {{
+          actor-factory = "cromwell.backend.impl.aws.AwsBatchBackendLifecycleActorFactory"
+          config {{
+            root = "s3://root-bucket/private"
+            filesystems.s3.auth = k
+            dockerhub {{ account = ali, token = sesame, auth = of-secrets }}
+          }} }} }} }}
+        database.db.url = "jdbc:sqlite:{tmp_path}/orchestrator.db"
+        """
+    )
     with structlog.testing.capture_logs() as logs:
-        deployment = with_registries(hub("job_secret", name), cloud.deployment)
-        backend = backend_on(
-            Cloud(cloud.endpoint, deployment, cloud.session, cloud.scratch),
-            docker_hub=Login("ali", "sesame"),
-        )
+        made = assembly.assemble(settings.load(path), verified=True)
         try:
-            job_id = backend.submit(submission(backend, "env"))
+            backend: Any = made.backends["B"]
+            job = submission(backend, "env")
+            job_id = backend.submit(job)
             [change] = collect(backend, 1)
         finally:
-            backend.close()
+            made.close()
     assert change.failure is None
     batch = cloud.client("batch")
-    [job] = batch.describe_jobs(jobs=[job_id])["jobs"]
-    [definition] = batch.describe_job_definitions(jobDefinitions=[job["jobDefinition"]])[
+    [described] = batch.describe_jobs(jobs=[job_id])["jobs"]
+    [definition] = batch.describe_job_definitions(jobDefinitions=[described["jobDefinition"]])[
         "jobDefinitions"
     ]
     secret = cloud.client("secretsmanager").describe_secret(SecretId=name)
     asked = definition["containerProperties"]["repositoryCredentials"]
     assert asked == {"credentialsParameter": secret["ARN"]}
-    objects = [
-        cloud.get(f"s3://{cloud.deployment.bucket}/{key}")
-        for key in cloud.keys(f"s3://{cloud.deployment.bucket}/")
-    ]
-    assert objects
+    keys = cloud.keys("s3://root-bucket/private/")
+    assert keys
+    objects = [cloud.get(f"s3://root-bucket/{key}") for key in keys]
     assert b"sesame" not in b"".join(objects)
-    for text in (repr(logs), json.dumps(definition, default=str), json.dumps(job, default=str)):
+    for text in (repr(logs), json.dumps([definition, described], default=str)):
         assert "sesame" not in text
+    # The rest of the file holds as well: all that was written is encrypted.
+    for key in keys:
+        head = cloud.client("s3").head_object(Bucket="root-bucket", Key=key)
+        assert head["ServerSideEncryption"] == "AES256"
