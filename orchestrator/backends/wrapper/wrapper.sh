@@ -442,7 +442,7 @@ w_run() {
 
 w_watch() {
     w_most=0 w_widest=0 w_due=0
-    w_pauses='0.1 0.2 0.3 0.5 1 2'
+    w_pauses='0.3 0.3 0.5 1 2'
     while sleep "${w_pauses%% *}"; do
         w_look_at_memory
         if [ "${w_held:-0}" -gt "$w_most" ]; then
@@ -479,8 +479,8 @@ w_look_at_memory() {
     elif w_limited; then
         w_sum_of total_rss total_shmem $w_cgroup/memory/memory.stat
     elif [ -z "$w_launched" ]; then
-        w_page=$(getconf PAGESIZE 2>/dev/null)
-        w_held=$(W_SESSION=$w_command W_PAGE=${w_page:-4096} awk 'BEGIN {
+        [ -n "${w_page-}" ] || w_page=$(getconf PAGESIZE 2>/dev/null) || w_page=4096
+        w_held=$(W_SESSION=$w_command W_PAGE=$w_page awk 'BEGIN {
             for (i = 1; i < ARGC; i++) {
                 if ((getline line < ARGV[i]) > 0) {
                     sub(/.*\) /, "", line)
