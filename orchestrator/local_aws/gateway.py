@@ -42,6 +42,7 @@ from orchestrator.local_aws.moto_patches import events as events_patch
 from orchestrator.local_aws.moto_patches import rds as rds_patch
 from orchestrator.local_aws.moto_patches import rdsdata as rdsdata_patch
 from orchestrator.local_aws.moto_patches import s3 as s3_patch
+from orchestrator.local_aws.moto_patches import sqs as sqs_patch
 
 _log = logging.getLogger("orchestrator.local_aws")
 
@@ -180,6 +181,8 @@ class Gateway:
                 rdsdata_patch.apply()
             case "s3":
                 s3_patch.apply()
+            case "sqs":
+                sqs_patch.apply()
         return create_backend_app(service)
 
     def _install_batch(self) -> None:
