@@ -121,7 +121,6 @@ def test_keys_without_effect_are_warnings_with_their_place(tmp_path: Path) -> No
         "system.new-workflow-poll-rate",
         "database.db.connectionTimeout",
         "database.db.url",
-        f"{provider}.slow-job-warning-time",
         f"{provider}.filesystems.s3.caching",
     }
     place = warnings["system.new-workflow-poll-rate"].place
