@@ -5,15 +5,25 @@ of WDL, nor why the attempt exists. Used by `backends.aws_batch` and `backends.l
 
     files = plan.render(job, submission_id, plan.Setting(keep=plan.Keep.IN_PLACE))
     # write them to a private directory, made by nobody else: <private>/<name> = content
-    sh wrapper.sh TOOLS PRIVATE JOB_ID [REMOVE]     # wrapper_path() is the script
+    sh wrapper.sh TOOLS PRIVATE JOB_ID [REMOVE [S5CMD]]     # wrapper_path() is the script
     manifest.parse(data, kept_below=[...], inputs=lambda: job.inputs)
 
 **Running it.** `sh` is a POSIX shell: bash, dash, or the static busybox under the name `sh`. TOOLS
-is a directory with `s5cmd` (only used when an input lies on S3 or outputs are uploaded). On a host,
-other tools come from PATH: awk, base64, find, head, mkfifo, mv, realpath, rm, setsid, sleep, stat,
-tail, tee, xargs. JOB_ID is what the manifest calls the job (`[A-Za-z0-9:_-]+`). REMOVE is one
-more directory to remove at the end of an uploading attempt. The wrapper's own stdout and stderr
-are the log: the command's, live, plus lines that begin with `wrapper: `.
+is a directory with `s5cmd` (only used when an input lies on S3 or outputs are uploaded). On a
+host, other tools come from PATH: awk, base64, du, find, head, md5sum, mkfifo, mv, realpath, rm,
+sed, setsid, sleep, stat, tail, tee, tr, xargs. JOB_ID is what the manifest calls the job
+(`[A-Za-z0-9:_-]+`). REMOVE is one more directory to remove at the end of an uploading attempt,
+S5CMD the process id of one that listens already (descriptors 5 and 6). The wrapper's own stdout
+and stderr are the log: the command's, live, plus lines that begin with `wrapper: `.
+
+**Inputs.** All at a time, and what cannot be mended (an object that is not there, no right to read
+it, a full disk) ends it at once, with the URI. Then sizes and ETags are held against those that
+are pinned, and contents against the ETag where that is their MD5.
+
+**Peaks and times.** Memory is what the command holds and cannot be dropped (of its cgroup, or of
+the processes of its session), without page cache; disk is what lies in the attempt's directory.
+Both are looked at from 0.3 s on, every 2 s in the end, counting files for at most a fiftieth of
+the time. When the image was pulled is asked of the ECS agent, where there is one.
 
 **Directories.** The attempt's own directory is `dirname(WorkDir.path)`; inputs, inline files, HOME
 (`home`) and TMPDIR (`tmp`) lie in it, beside the work dir. With Keep.UPLOAD the wrapper makes it
