@@ -145,8 +145,7 @@ def strings(texts: Sequence[str]) -> list[Any]:
 def _lines(text: str) -> list[str]:
     if not text:
         return []
-    count = text.count("\n") + 1
-    bounds.length("reading lines", count)
+    bounds.length("reading lines", text.count("\n") + (not text.endswith("\n")))
     return [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
 
 

@@ -45,6 +45,7 @@ _log = structlog.get_logger(__name__)
 
 _POLL_SECONDS = 0.2  # for jobs of a dead orchestrator: they are not our children
 _KILL_AFTER_SECONDS = 20.0  # beyond the wrapper's own grace
+_NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})  # until somebody changes that
 
 Link = Literal["hard-link", "soft-link", "copy"]
 
@@ -203,9 +204,10 @@ class LocalBackend:
         try:
             record = records.create(directory, submission, engine.program if engine else "", files)
         except OSError as error:
-            raise errors.TryLater(
-                f"submission {handle.name} could not be written to {directory}: {error.strerror}"
-            ) from error
+            problem = f"submission {handle.name} cannot be written to {directory}: {error.strerror}"
+            if error.errno in records.IMPOSSIBLE or error.errno in _NOT_ALLOWED:
+                raise errors.NotAllowed(problem) from error
+            raise errors.TryLater(problem) from error
         with self._lock:
             self._known[handle.id] = _Known(record, demand, record.size)
             self._admission.add(handle.id, demand, range(record.size))
@@ -222,6 +224,8 @@ class LocalBackend:
             except FileNotFoundError:
                 return None
             except (OSError, ValueError, KeyError, TypeError) as error:
+                if isinstance(error, OSError) and error.errno in records.IMPOSSIBLE:
+                    return None
                 raise errors.TryLater(f"the record of {handle.name} cannot be read: {error}") from (
                     error
                 )

@@ -30,6 +30,9 @@ from orchestrator.backends.wrapper import manifest as manifests
 from orchestrator.model.job import InputFile, JobSpec, Shape, Submission, SubmissionHandle
 from orchestrator.model.manifest import Manifest
 
+# A path at which there cannot be anything, whoever asks and whenever.
+IMPOSSIBLE = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP})
+
 # What stays of a private directory when its job has ended.
 _KEPT = frozenset({"begun", "lock", "log", "reason", "verdict"})
 
@@ -195,8 +198,13 @@ def create(
 
 def revoke(directory: Path) -> None:
     """See to it that nothing of this submission begins any more, whether it is there or not."""
-    if _make(directory, lambda new: (new / "revoked").touch()):
-        return
+    try:
+        if _make(directory, lambda new: (new / "revoked").touch()):
+            return
+    except OSError as error:
+        if error.errno in IMPOSSIBLE:
+            return
+        raise
     (directory / "revoked").touch()
     try:
         record = Record(directory)

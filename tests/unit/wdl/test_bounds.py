@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator import errors
-from orchestrator.wdl import bounds, patterns
+from orchestrator.wdl import bounds, patterns, reading
 from orchestrator.wdl.facts import Facts
 from orchestrator.wdl.patterns import Matcher
 from tests.unit.wdl.drive import content, load, prepare, start, stat, task
@@ -46,6 +46,17 @@ def test_what_grows_is_stopped_before_it_is_made(
         evaluate(f"{big}\nArray[Int] many = range(1000)\nInt n = {expression}")
     assert raised.value.place is not None
     assert raised.value.place.line == 5
+
+
+def test_a_file_may_have_as_many_lines_as_an_array_elements(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bounds, "LONGEST_ARRAY", 4)
+    for text in ("a\nb\nc\nd\n", "a\nb\nc\nd", "\n\n\n\n", "a\r\nb\r\nc\r\nd\r\n"):
+        assert len(reading.lines(reading.text(text.encode())).value) == 4
+    for text in ("a\nb\nc\nd\ne", "\n\n\n\n\n", "a\nb\nc\nd\n\n"):
+        with pytest.raises(bounds.TooLarge, match="5 elements"):
+            reading.lines(text)
 
 
 def test_values_made_of_values_do_not_double_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from orchestrator import errors
 from orchestrator.backends.base import JobState
-from orchestrator.backends.local import LocalBackend, containers, processes
+from orchestrator.backends.local import LocalBackend, containers, processes, records
 from orchestrator.backends.local import backend as local_backend
 from orchestrator.backends.local.machine import this_machine
 from orchestrator.backends.local.records import Record, directory_of
@@ -168,6 +170,46 @@ def test_revoked_before_it_was_submitted(make: Make) -> None:
     with pytest.raises(errors.NotAllowed, match="revoked"):
         backend.submit(made)
     assert backend.find(made.handle) is None
+
+
+@pytest.mark.parametrize("number", [errno.ENAMETOOLONG, errno.ENOTDIR])
+def test_what_can_never_be_written_is_refused_and_never_looked_for_again(
+    make: Make, tmp_path: Path, number: int
+) -> None:
+    backend = make()
+    made = submission(backend, ["true"])
+    if number == errno.ENOTDIR:
+        (tmp_path / "executions").write_text("in the way")
+    else:
+        far = replace(made.handle.attempts[0], directory="x" * 300)
+        made = replace(made, handle=replace(made.handle, attempts=(far,)))
+    with pytest.raises(errors.NotAllowed, match=os.strerror(number)):
+        backend.submit(made)
+    # After a crash before that answer was recorded.
+    assert backend.find(made.handle) is None
+    backend.revoke(made.handle)
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"),
+    [
+        (errno.ENOSPC, errors.TryLater),
+        (errno.EIO, errors.TryLater),
+        (errno.EACCES, errors.NotAllowed),
+        (errno.EROFS, errors.NotAllowed),
+    ],
+)
+def test_a_full_disk_is_waited_for_and_one_that_is_not_ours_is_not(
+    make: Make, monkeypatch: pytest.MonkeyPatch, number: int, raised: type[Exception]
+) -> None:
+    backend = make()
+
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(records, "create", fail)
+    with pytest.raises(raised, match=os.strerror(number)):
+        backend.submit(submission(backend, ["true"]))
 
 
 def test_revoking_stops_what_waits_and_nothing_else(make: Make, tmp_path: Path) -> None:
