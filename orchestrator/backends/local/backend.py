@@ -661,6 +661,14 @@ class LocalBackend:
             manifest = record.manifest(index)
         except (OSError, ValueError, IndexError):
             return Explanation("Unknown", "this backend has no such job")
+        if processes.lives(record.private(index) / "lock"):
+            return Explanation(JobState.RUNNING, "its process runs", "follow its log")
+        if not record.begun(index):
+            return Explanation(
+                JobState.QUEUED,
+                "it waits for cores and memory in the process that runs its workflow",
+                "wait, or ask for less in the task's runtime section",
+            )
         if manifest is None:
             return Explanation(JobState.FINISHED, "it ended without a manifest")
         code = "none" if manifest.return_code is None else str(manifest.return_code)
