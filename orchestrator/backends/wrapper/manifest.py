@@ -48,8 +48,9 @@ def _no_parents(path: str) -> str:
 
 
 def _moment(text: str) -> str:
-    if datetime.fromisoformat(text).tzinfo is None:
-        raise ValueError("a time without its zone")
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None or moment.timestamp() < 0:
+        raise ValueError("a time without its zone, or before there were computers")
     return text
 
 
@@ -171,6 +172,13 @@ def _manifest(document: _Document, failure: Failure | None) -> Manifest:
         )
 
     files: Mapping[str, OutputFile] = {file.path: output(file) for file in document.files}
+    for file in document.files:
+        listed = etags.get(file.uri)
+        if failure is None and listed is not None and listed.size != file.size:
+            failure = Failure(
+                FailureCode.DELOCALIZATION_FAILED,
+                f"the output {file.path} has {file.size} bytes, but {file.uri} has {listed.size}",
+            )
     return Manifest(
         submission_id=document.submission_id,
         attempt=document.attempt,

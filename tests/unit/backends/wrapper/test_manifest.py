@@ -59,9 +59,22 @@ def test_a_good_manifest_is_read() -> None:
     assert found.stderr.content == b""
 
 
-def test_an_etag_of_another_size_is_not_believed() -> None:
+def test_an_output_that_arrived_with_another_size_fails_the_attempt() -> None:
     found = parsed(files=[file()], listing=[{"key": f"{BASE}/out", "etag": "e", "size": 2}])
     assert found.files["out"].etag is None
+    assert found.failure is not None
+    assert found.failure.code is FailureCode.DELOCALIZATION_FAILED
+    assert f"{BASE}/out has 2" in found.failure.message
+    aborted = {"code": "ABORTED", "base64": ""}
+    listing = [{"key": f"{BASE}/out", "etag": "e", "size": 2}]
+    found = parsed(files=[file()], listing=listing, failure=aborted)
+    assert found.failure.code is FailureCode.ABORTED
+
+
+def test_times_of_the_pull_become_a_phase() -> None:
+    found = parsed(pull=["2026-01-02T03:04:05.25Z", "2026-01-02T03:04:15.202617438+00:00"])
+    assert [phase.name for phase in found.phases] == ["pull", "command"]
+    assert found.phases[0].started_at == 1767323045.25
 
 
 @pytest.mark.parametrize(
@@ -84,6 +97,11 @@ def test_an_etag_of_another_size_is_not_believed() -> None:
         {"files": [file(uri="/etc/passwd")]},
         {"stdout": file(uri="s3://other/x")},
         {"peak_memory_bytes": -1},
+        {"peak_disk_bytes": 2**63},
+        {"pull": ["2026-01-02T03:04:05", "2026-01-02T03:04:06"]},
+        {"pull": ["yesterday", "today"]},
+        {"pull": ["0001-01-01T00:00:00+23:59", "2026-01-02T03:04:06Z"]},
+        {"pull": ["2026-01-02T03:04:05Z"]},
         {"phases": [{"name": "c", "started_at": -1, "ended_at": 1}]},
         {"phases": [{"name": "c", "started_at": 1, "ended_at": 1e300}]},
         {"phases": [{"name": "c", "started_at": 1, "ended_at": 1}] * 17},
