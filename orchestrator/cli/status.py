@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestrator.cli import options
+from orchestrator.cli import calls, options, status_of_call
 from orchestrator.model.states import WorkflowState
 from orchestrator.store.base import Store
 
@@ -18,11 +18,16 @@ def status(
     workflow_id: Annotated[
         str, typer.Argument(help="Its id, or the beginning of it; without, all.")
     ] = "",
+    call: Annotated[
+        str,
+        typer.Argument(help="A call of it, as `orchestrator logs` takes it: why it is not over."),
+    ] = "",
     config: options.Config = None,
     environment: options.Environment = None,
     as_json: options.Json = False,
 ) -> None:
-    """List workflows, newest first; with an id, one workflow with its calls.
+    """List workflows, newest first; with an id, one workflow with its calls; with a call, its
+    shards, and what its backend says of those that are not over.
 
     With --json, also where the time of each attempt went (queue, pull, localize, command,
     delocalize) and how much memory and disk it took at most.
@@ -39,9 +44,23 @@ def status(
                 print(f"{row['id']}  {_shown(row):<10} {row['submission']}  {row['workflow']}")
             return
         record = made.find(workflow_id)
+        if call:
+            found = calls.find(
+                made.store,
+                record,
+                call,
+                lambda: assembly.load_bundle(made.store.bundle(record.bundle)).task_calls,
+            )
+            shards = status_of_call.rows(made, record.id, found)
+            if as_json:
+                print(json.dumps({"id": record.id, "call": call, "shards": shards}, indent=2))
+                return
+            for line in status_of_call.lines(shards):
+                print(line)
+            return
         counts: dict[str, Counter[str]] = {}
-        for call in made.store.calls(record.id):
-            counts.setdefault(call.name, Counter())[call.state] += 1
+        for one in made.store.calls(record.id):
+            counts.setdefault(one.name, Counter())[one.state] += 1
         row = _summary(record) | {"calls": counts}
         if as_json:
             row["attempts"] = _attempts(made.store, record.id)

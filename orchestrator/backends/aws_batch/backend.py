@@ -398,7 +398,9 @@ class AwsBatchBackend:
 
     def explain(self, handle: SubmissionHandle, index: int) -> Explanation:
         """See `explanation`."""
-        return explanation.explain(self._clients.batch, self._child(handle, index))
+        return explanation.explain(
+            self._clients.batch, self._deployment, self._child(handle, index), self._clock()
+        )
 
     def clean_definitions(self, unused_days: float, *, dry_run: bool) -> Iterator[Verdict]:
         """Removes the environment's job definitions that nothing needs: see the module."""
