@@ -14,7 +14,9 @@ not why a job exists. Used through the port `backends.base`; made by `assembly`.
     refusals        what an error of the SDK means: refused, later, or nobody knows
     bundles         what wrappers are told, on S3
     job_definitions one for each distinct container
+    definitions_cleaning   removes those that nothing needs
     stage           the few lines a container begins with
+    foreign_hosts   the lines before it, on hosts that lack our tools
     logs            a job's log in CloudWatch, read forwards
     names           job names and tags
     submitting      SubmitJob, again where it certainly had no effect
