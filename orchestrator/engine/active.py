@@ -61,6 +61,8 @@ class Active:
         end = time.monotonic() + seconds
         if self.places:
             run.dispatch(self.places)
+            # In this order: who asks for its `demand` meanwhile counts none of them as free.
+            self.inflight = run.inflight
             self.places = 0
             self.gathering_since = None
         while self.inbox and time.monotonic() < end:
@@ -76,13 +78,16 @@ class Active:
         since = self.gathering_since
         self.gathered = since is not None and now - since >= _GATHER_SECONDS
 
-    def is_due(self, now: float) -> bool:
-        """Whether it wants a turn although nothing came for it."""
+    @property
+    def due_at(self) -> float | None:
+        """When it wants a turn although nothing came for it, if it does."""
         if self.away:
-            return False
-        if self.wake_at is not None and self.wake_at <= now:
-            return True
-        return bool(self.records) and self.commit_at <= now
+            return None  # it is told of when it is back
+        return self.commit_at if self.records else self.wake_at
+
+    def is_due(self, now: float) -> bool:
+        """Whether that time has come."""
+        return self.due_at is not None and self.due_at <= now
 
     def demand(self, array_size: int) -> Demand:
         """How many attempts it would submit.

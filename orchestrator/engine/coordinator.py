@@ -258,11 +258,7 @@ class Engine:
             due.append(self._commands_at + self._settings.command_poll_seconds - now)
         if self._settings.capacity > len(self._active) + len(self._tenures):
             due.append(self._claims_at + self._claim_every - now)
-        for active in self._active.values():
-            if active.wake_at is not None and not active.away:
-                due.append(active.wake_at - now)
-            if active.records:
-                due.append(active.commit_at - now)
+        due += [a.due_at - now for a in self._active.values() if a.due_at is not None]
         return max(0.001, min([*due, self._settings.lease_seconds / 10, 5.0]))
 
     def _turn(self) -> bool:
@@ -327,10 +323,10 @@ class Engine:
         for backend in self._backends:
             self._effects.watch(backend, backend in watched)
 
-    def _commit(self, active: Active, now: float) -> None:
+    def _commit(self, active: Active, now: float, *, gather: bool = True) -> None:
         root_id = active.root_id
         if not active.records:
-            if active.more and active.run.unsaid < _RECORDS_A_COMMIT:
+            if gather and active.more and active.run.unsaid < _RECORDS_A_COMMIT:
                 self._dirty[root_id] = None
                 return  # the next slice comes at once, and has more to say
             active.records, active.effects = active.run.take(_RECORDS_A_COMMIT)
@@ -482,6 +478,8 @@ class Engine:
                     self._dirty[root_id] = None
                     if error is not None:
                         raise error
+                    # Before the next slice, which may take as long.
+                    self._commit(active, self._clock(), gather=False)
             case events.Poke() | events.Lost() | events.Ended():  # of what was given back already
                 pass
             case _:

@@ -53,3 +53,38 @@ def test_a_full_array_waits_for_nothing() -> None:
     assert active.demand(2).waiting == 0
     active.work(0.1, 0.0)
     assert active.demand(2).waiting == 2
+
+
+def test_places_that_it_fills_are_never_counted_as_free_while_it_evaluates() -> None:
+    seen: list[int] = []
+
+    class Slow(Evaluating):
+        waiting = 5
+
+        def dispatch(self, limit: int) -> None:
+            seen.append(active.demand(1).inflight)
+            super().dispatch(limit)
+
+        def work(self, deadline: object) -> bool:
+            seen.append(active.demand(1).inflight)
+            return False
+
+    active = Active(cast(Any, Slow()), cast(Any, None), "b")
+    active.places = 3
+    active.work(0.0, 0.0)
+    assert seen == [3, 3]
+    assert active.demand(1).inflight == 3
+
+
+def test_one_that_is_away_or_waits_for_the_store_is_not_looked_after_all_the_time() -> None:
+    active = Active(cast(Any, Evaluating()), cast(Any, None), "b")
+    assert active.due_at is None
+    active.wake_at = 1.0
+    assert active.due_at == 1.0
+    assert active.is_due(1.0)
+    active.records, active.commit_at = [cast(Any, "not committed")], 3.0
+    assert active.due_at == 3.0
+    assert not active.is_due(2.0)
+    active.away = True
+    assert active.due_at is None
+    assert not active.is_due(5.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 from orchestrator import errors
 from orchestrator.backends.fake import FakeBackend, manifest
+from orchestrator.engine import evaluation
 from orchestrator.engine.admission import Admission, JobLimit
 from orchestrator.engine.evaluation import Evaluators
 from orchestrator.engine.run import Run
@@ -120,6 +123,36 @@ def test_a_workflow_that_was_taken_over_meanwhile_is_left_alone(world: World, ga
     assert len(world.store.attempts(slow)) == 1
 
 
+def test_what_it_has_found_out_is_committed_before_it_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Run.work
+    begun = threading.Semaphore(0)
+    go_on = threading.Semaphore(0)
+
+    def always_late(run: Run, deadline: Callable[[], bool]) -> bool:
+        begun.release()
+        assert go_on.acquire(timeout=30)
+        return work(run, lambda: True)  # one step a slice
+
+    monkeypatch.setattr(Run, "work", always_late)
+    engine = world.engine(FakeBackend(succeed))
+    slow = world.submit(SLOW)
+    world.adopt(engine, slow)
+    seen = []
+    for _ in range(3):
+        assert begun.acquire(timeout=20)
+        eventually(lambda: engine._active[slow].away)
+        seen.append((world.store.workflow(slow).state, len(world.store.calls(slow))))
+        go_on.release()
+    assert seen[0] == (WorkflowState.SUBMITTED, 0)
+    assert seen[1] == (WorkflowState.RUNNING, 1)
+    go_on.release(1_000)
+    record = engine.wait(slow, timeout=20)
+    assert record is not None
+    assert record.state is WorkflowState.SUCCEEDED
+
+
 def test_an_engine_that_stops_does_not_wait_for_it(
     world: World, gate: Gate, tmp_path: Path
 ) -> None:
@@ -134,6 +167,7 @@ def test_an_engine_that_stops_does_not_wait_for_it(
 
 def test_work_that_is_done_in_time_raises_what_it_raised() -> None:
     evaluators = Evaluators(30.0)
+    evaluators.start()
     late: list[BaseException | None] = []
     done: list[str] = []
     assert evaluators.work(lambda: done.append("it"), late.append)
@@ -150,6 +184,7 @@ def test_work_that_is_done_in_time_raises_what_it_raised() -> None:
 
 def test_work_that_raises_a_timeout_of_its_own_is_done() -> None:
     evaluators = Evaluators(30.0)
+    evaluators.start()
 
     def fail() -> None:
         raise TimeoutError("its own")
@@ -157,3 +192,73 @@ def test_work_that_raises_a_timeout_of_its_own_is_done() -> None:
     with pytest.raises(TimeoutError, match="its own"):
         evaluators.work(fail, lambda error: None)
     evaluators.close()
+
+
+def evaluating() -> int:
+    return sum(thread.name == "evaluation" for thread in threading.enumerate())
+
+
+def test_threads_come_with_what_takes_long_and_go_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "_MOST", 3)
+    eventually(lambda: not evaluating())  # those of other tests
+    evaluators = Evaluators(0.01)
+    evaluators.start()
+    opened, counted = threading.Event(), threading.Semaphore(0)
+    for _ in range(5):
+        assert not evaluators.work(lambda: assert_(opened.wait(30)), lambda _: counted.release())
+    assert evaluating() == 3
+    opened.set()
+    for _ in range(5):  # those that found no thread were not forgotten
+        assert counted.acquire(timeout=20)
+    eventually(lambda: evaluating() == 1)
+    patient = Evaluators(30.0)
+    patient.start()
+    for _ in range(20):
+        assert patient.work(lambda: None, lambda _: None)
+    assert evaluating() == 2
+    evaluators.close()
+    patient.close()
+    eventually(lambda: not evaluating())
+
+
+def assert_(true: bool) -> None:
+    assert true
+
+
+def test_what_was_not_begun_when_it_closed_never_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "_MOST", 1)
+    eventually(lambda: not evaluating())  # those of other tests
+    evaluators = Evaluators(0.01)
+    evaluators.start()
+    opened, done = threading.Event(), []
+    assert not evaluators.work(lambda: assert_(opened.wait(30)), lambda _: None)
+    assert not evaluators.work(lambda: done.append("it"), lambda _: None)
+    evaluators.close()
+    opened.set()
+    eventually(lambda: not evaluating())
+    assert not done
+
+
+def test_threads_take_turns_faster_only_while_an_engine_lives() -> None:
+    before = sys.getswitchinterval()
+    one, other = Evaluators(1.0), Evaluators(1.0)
+    one.start()
+    other.start()
+    assert sys.getswitchinterval() == pytest.approx(0.001)
+    one.close()
+    one.close()
+    assert sys.getswitchinterval() == pytest.approx(0.001)
+    other.close()
+    assert sys.getswitchinterval() == before
+
+
+def test_a_process_that_ends_does_not_wait_for_an_expression() -> None:
+    program = """if True:
+        import time
+        from orchestrator.engine.evaluation import Evaluators
+        evaluators = Evaluators(0.01)
+        evaluators.start()
+        assert not evaluators.work(lambda: time.sleep(600), print)
+        evaluators.close()
+    """
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
