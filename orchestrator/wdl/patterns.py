@@ -15,13 +15,14 @@ import functools
 import re
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import regex
 
 from orchestrator.wdl import bounds
 
 SECONDS = 0.04  # for all matching of one evaluation: a task, or a step of a workflow
+_AT_ONCE = 4  # threads that compute, as a rule at most: no match is cut short for its neighbours
 LONGEST_PATTERN = 10_000
 MOST_UNFOLDED = 20_000  # elements, once repeats with numbers are unfolded
 DEEPEST = 100
@@ -66,22 +67,22 @@ class Matcher:
         return None if match is None else str(match.group(0))
 
     def _timed(self, pattern: str, text: str, match: Callable[[float], T]) -> T:
-        begun = time.thread_time()
+        begun, found = time.thread_time(), None
         try:
-            if self._left <= 0:
-                raise TimeoutError
-            return match(self._left)
+            if self._left > 0:
+                # The library's clock is the process's: it counts what others compute meanwhile.
+                found = match(self._left * _AT_ONCE)
         except TimeoutError:
-            # The library's clock is the process's, not this thread's: whatever remains by ours, the
-            # match was given all there was.
             self._left = 0
+        finally:
+            self._left -= time.thread_time() - begun
+        if self._left <= 0:
             raise ValueError(
                 f"the regular expression {_short(pattern)} takes too long on a text of "
                 f"{len(text):,} characters: all matching together has "
                 f"{SECONDS * 1000:.0f} ms; let a task's command do it"
-            ) from None
-        finally:
-            self._left -= time.thread_time() - begun
+            )
+        return cast(T, found)
 
 
 class _Counting:

@@ -98,6 +98,28 @@ def test_a_match_that_never_ends_is_ended(pattern: str, text: str) -> None:
     assert matcher.find("ab", "b") == "b"
 
 
+def test_a_budget_is_of_the_time_of_its_own_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("orchestrator.wdl.patterns.time.thread_time", lambda: now)
+    matcher = Matcher()
+    given: list[float] = []
+
+    def match(timeout: float) -> str:
+        nonlocal now
+        given.append(timeout)
+        now += 0.4 * patterns.SECONDS
+        return "found"
+
+    assert [matcher._timed("p", "t", match) for _ in range(2)] == ["found", "found"]
+    # The library's clock runs faster while others compute: it is not what ends an ordinary match.
+    assert given[0] >= 2 * patterns.SECONDS
+    with pytest.raises(ValueError, match="takes too long"):
+        matcher._timed("p", "t", match)
+    with pytest.raises(ValueError, match="takes too long"):
+        matcher._timed("p", "t", match)
+    assert len(given) == 3
+
+
 @pytest.mark.parametrize(
     "pattern",
     ["(a{1000}){1000}", "((((a{99}){99}){99}){99}){99}", "a{,9999999}", "(?:[{]{999}){999}"],
