@@ -210,7 +210,7 @@ def test_what_waits_behind_others_never_begins_after_an_abort() -> None:
     for effect in first:
         submission_id = effect.submission.handle.id
         world.run.submissions.submit_failed(submission_id, errors.TryLater("withdrawn"))
-    for effect in of(Revoke, world.turn()):
-        world.run.submissions.revoked(effect.handle.id)
+    for revoke in of(Revoke, world.turn()):
+        world.run.submissions.revoked(revoke.handle.id)
     assert not of(Submit, [*world.turn(), *world.turn()])
     assert world.state() is WorkflowState.ABORTED

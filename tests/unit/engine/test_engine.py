@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import errors
-from orchestrator.backends.fake import FakeBackend, manifest
+from orchestrator.backends.fake import Behaviour, FakeBackend, manifest
 from orchestrator.engine.admission import Admission, JobLimit
 from orchestrator.engine.tenure import Tenure
 from orchestrator.model.failures import Failure, FailureCode
@@ -47,7 +47,7 @@ def calculate(submission: Submission, index: int) -> Manifest:
     return manifest(submission.handle.id, spec, stdout=f"{result}\n".encode())
 
 
-def failing(call: str, *, times: int = 10**6, failure: Failure | None = None):
+def failing(call: str, *, times: int = 10**6, failure: Failure | None = None) -> Behaviour:
     """Like `calculate`, but this call fails so often."""
     left = [times]
 
