@@ -143,8 +143,11 @@ def _parse(text: str) -> list[_Part]:
     for word in text.split("."):
         match = _PART.fullmatch(word)
         if match is None:
+            name = re.match(r"[A-Za-z]\w*", word, re.ASCII)
+            example = name[0] if name else "align"
             raise errors.Invalid(
-                f"{text!r} does not name a call", hint="as in align, align:3 or sub:0.align:3"
+                f"{text!r} does not name a call",
+                hint=f"as in {example}, {example}:3 for shard 3, or sub:0.{example}",
             )
         shards = tuple(int(number) for number in match[2].split(":")[1:])
         parts.append(_Part(match[1], shards or None))
