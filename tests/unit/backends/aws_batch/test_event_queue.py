@@ -88,6 +88,17 @@ def test_messages_are_received_and_deleted_ten_at_a_time() -> None:
     assert (first.ended.succeeded, first.ended.exit_code) == (True, 0)
 
 
+@pytest.mark.parametrize(("count", "pauses"), [(0, 0), (1, 1), (9, 1), (10, 0)])
+def test_a_few_messages_are_followed_by_a_pause_in_which_others_gather(
+    monkeypatch: pytest.MonkeyPatch, count: int, pauses: int
+) -> None:
+    listening = listener(lambda one: Heard.HERE)
+    waited: list[float] = []
+    monkeypatch.setattr(listening._closed, "wait", waited.append)
+    listening.listen(Queue(*(event(f"job:{index}") for index in range(count))))
+    assert waited == [Settings().gather_hints_seconds] * pauses
+
+
 @pytest.mark.parametrize(
     "body",
     [
