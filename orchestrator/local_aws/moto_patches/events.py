@@ -193,18 +193,22 @@ def _send_to_topic(rule: Any, target: Mapping[str, Any], body: str) -> None:
         backend.publish(message=body, arn=target["Arn"])
 
 
-def _allowed(rule: Any, policy: str | None, action: str, resource: str) -> bool:
-    """A resource that does not let EventBridge in gets nothing, and nobody hears of it."""
+@functools.lru_cache(maxsize=256)
+def _decided(
+    policy: str | None, account: str, rule_arn: str, action: str, resource: str
+) -> policies.Decision:
     context = {
         "aws:SecureTransport": "true",
-        "aws:SourceAccount": rule.account_id,
-        "aws:SourceArn": rule.arn,
+        "aws:SourceAccount": account,
+        "aws:SourceArn": rule_arn,
     }
     document = json.loads(policy or "{}")
-    decision = policies.decide(
-        document, rule.account_id, action, resource, context, service=_SERVICE
-    )
-    if decision is policies.Decision.ALLOWED:
+    return policies.decide(document, account, action, resource, context, service=_SERVICE)
+
+
+def _allowed(rule: Any, policy: str | None, action: str, resource: str) -> bool:
+    """A resource that does not let EventBridge in gets nothing, and nobody hears of it."""
+    if _decided(policy, rule.account_id, rule.arn, action, resource) is policies.Decision.ALLOWED:
         return True
     _log.warning("rule %s: the policy of %s does not let %s in", rule.name, resource, _SERVICE)
     return False
