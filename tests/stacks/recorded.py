@@ -44,6 +44,11 @@ RECORDED: tuple[Recorded, ...] = (
     Recorded("orchestrator", "batch", "SubmitJob"),
     Recorded("orchestrator", "batch", "TerminateJob"),
     Recorded("orchestrator", "logs", "GetLogEvents"),
+    Recorded("orchestrator", "sqs", "DeleteMessageBatch"),
+    Recorded("orchestrator", "sqs", "ReceiveMessage"),
+    # `orchestrator jobs clean`, and `status` of a job that waits.
+    Recorded("orchestrator", "batch", "DeregisterJobDefinition"),
+    Recorded("orchestrator", "batch", "GetJobQueueSnapshot"),
     # The host renders its configuration at boot. The password is asked for where the settings say
     # that the database is logged in to with one.
     Recorded("orchestrator", "ssm", "GetParameter"),

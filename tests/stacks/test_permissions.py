@@ -29,6 +29,7 @@ ANOTHER = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/i-0ffffffffffffffff"
 VOLUME = f"arn:aws:ec2:{REGION}:{ACCOUNT}:volume/vol-0a1b2c3d4e5f60718"
 CLUSTER = f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/AWSBatch-spot-1b2c"
 BATCH = f"arn:aws:batch:{REGION}:{ACCOUNT}"
+EVENTS = f"arn:aws:sqs:{REGION}:{ACCOUNT}:dev-batch-events"
 DEFINITION = f"{BATCH}:job-definition/dev_orchestrator-0a1b2c"
 CONTRACT = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/orchestrator/dev/deployment"
 EC2 = f"arn:aws:ec2:{REGION}:{ACCOUNT}"
@@ -148,7 +149,15 @@ def _requests(call: Recorded, bucket: str, deployed: Deployed) -> list[Request]:
                 for arn in (_arn(deployed, "JobRole"), _arn(deployed, "ExecutionRole"))
             ),
         ],
+        ("batch", "DeregisterJobDefinition"): [
+            ("batch:DeregisterJobDefinition", DEFINITION, OF_DEV)
+        ],
+        ("batch", "GetJobQueueSnapshot"): [
+            ("batch:GetJobQueueSnapshot", f"{BATCH}:job-queue/dev-spot", {})
+        ],
         ("batch", "TerminateJob"): [("batch:TerminateJob", jobs, {})],
+        ("sqs", "ReceiveMessage"): [("sqs:ReceiveMessage", EVENTS, {})],
+        ("sqs", "DeleteMessageBatch"): [("sqs:DeleteMessage", EVENTS, {})],
         ("logs", "GetLogEvents"): [
             ("logs:GetLogEvents", f"{LOGS}/jobs:log-stream:job/default/1", {})
         ],
@@ -234,7 +243,7 @@ NEEDED: dict[str, list[Request]] = {
         ("batch:RegisterJobDefinition", DEFINITION, OF_DEV),
         ("batch:GetJobQueueSnapshot", f"{BATCH}:job-queue/dev-spot", {}),
         ("iam:PassRole", OWN_ROLE, TO_TASKS),
-        ("sqs:ReceiveMessage", f"arn:aws:sqs:{REGION}:{ACCOUNT}:dev-batch-events", {}),
+        ("sqs:ReceiveMessage", EVENTS, {}),
         ("logs:PutLogEvents", f"{LOGS}/host:log-stream:i-0a/server", {}),
         ("s3:PutObject", f"{RESULTS}/outputs/x", {}),
         (
