@@ -233,4 +233,8 @@ def test_peaks_are_of_the_time_that_the_command_ran(lab: Lab) -> None:
 def _until(kind: str, least: int, lab: Lab) -> str:
     """Waits until a peak has been noted."""
     seen = f'$1 == "{kind}" && $2 >= {least} {{ seen = 1 }} END {{ exit !seen }}'
-    return f"until awk '{seen}' '{lab.root}'/private-*/peaks 2>/dev/null; do sleep 0.1; done\n"
+    return (
+        f"i=0; until awk '{seen}' '{lab.root}'/private-*/peaks 2>/dev/null; do\n"
+        "  i=$((i + 1)); [ $i -lt 600 ] || exit 9; sleep 0.1\n"
+        "done\n"
+    )
