@@ -91,9 +91,9 @@ def test_without_roll_back_what_was_made_stays(cloud: Cloud) -> None:
 
 
 def test_an_unsupported_type_is_named(cloud: Cloud) -> None:
-    name = cloud.create({"Q": {"Type": "AWS::Lambda::Function"}})
+    name = cloud.create({"Q": {"Type": "AWS::Kinesis::Stream"}})
     assert cloud.status(name) == "ROLLBACK_COMPLETE"
-    assert "does not support the resource type AWS::Lambda::Function" in cloud.reasons(name)
+    assert "does not support the resource type AWS::Kinesis::Stream" in cloud.reasons(name)
 
 
 def test_an_unsupported_property_is_named_and_nothing_is_made(cloud: Cloud) -> None:
