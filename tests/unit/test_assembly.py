@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from orchestrator import errors
-from orchestrator.assembly import Assembly, _Places
+from orchestrator.assembly import Assembly
+from orchestrator.assembly.outputs import Places
 from orchestrator.engine import tenure
 from orchestrator.engine.coordinator import EngineSettings
 from orchestrator.engine.tenure import this_process
@@ -102,7 +103,7 @@ def test_a_string_that_looks_like_a_file_is_not_copied(tmp_path: Path) -> None:
 
 
 def test_paths_that_climb_stay_below_the_target(tmp_path: Path) -> None:
-    places = _Places(tmp_path)
+    places = Places(tmp_path)
     uris = ("s3://b/in/x", "s3://b/in/../x", "s3://b/x", "s3://c/in/../../x", "/x", "/..", "s3://")
     taken = [places.take(uri) for uri in uris]
     assert len(set(taken)) == len(uris)

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import json
-import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import sqlalchemy
 from botocore.exceptions import BotoCoreError, ClientError
 
-from orchestrator import deployment, errors
+from orchestrator import errors
+from orchestrator.assembly import outputs
+from orchestrator.assembly.backends import Factory
 from orchestrator.backends.base import Backend
 from orchestrator.config import aws, database_login
 from orchestrator.config.databases import Sqlite
-from orchestrator.config.providers import AwsBatchProvider, LocalProvider
+from orchestrator.config.providers import AwsBatchProvider
 from orchestrator.config.settings import Settings
 from orchestrator.engine.admission import Admission, JobLimit
 from orchestrator.engine.coordinator import Engine, EngineSettings
@@ -41,12 +40,8 @@ from orchestrator.wdl import document, imports, loading
 from orchestrator.wdl.bundle import Bundle
 from orchestrator.wdl.rules import Rules
 
-if TYPE_CHECKING:  # what runs here needs no AWS Batch
-    from orchestrator.backends.aws_batch.backend import AwsBatchBackend
-
 LEASE_SECONDS = 60.0
 _DOCUMENTS_KEPT = 32
-_COPYING = 16  # at once
 
 _documents: dict[str, document.Document] = {}
 _loading = threading.Lock()
@@ -124,47 +119,9 @@ class Assembly:
         )
 
     def copy_outputs(self, workflow: WorkflowRecord, target: Path) -> Path:
-        """Copy output files, directories, and `outputs.json` with the new paths, to a directory.
-
-        Each keeps the end of its path that tells it apart: `<name>`, else `<directory>/<name>`.
-        """
-        target = target.resolve()
-        outputs = json.loads(workflow.outputs or "{}")
+        """See `outputs`."""
         typed = load_bundle(self.store.bundle(workflow.bundle))
-        found: dict[str, bool] = {}
-
-        def note(uri: str, directory: bool) -> str:
-            if uri.startswith("/") or "://" in uri:
-                found[uri] = directory
-            return uri
-
-        typed.with_output_files(outputs, note)
-        places = _Places(target)
-        moved = {uri: places.take(uri) for uri in found}
-        with ThreadPoolExecutor(_COPYING) as pool:
-            work = [pool.submit(self._copy, uri, found[uri], path) for uri, path in moved.items()]
-            for future in work:
-                future.result()
-        new = typed.with_output_files(outputs, lambda uri, _: str(moved.get(uri, uri)))
-        try:
-            target.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(new, indent=2) + "\n"
-            (target / "outputs.json").write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise errors.NotAllowed(f"{target} cannot be written: {error.strerror}") from None
-        return target
-
-    def _copy(self, uri: str, directory: bool, place: Path) -> None:
-        filesystem = self.filesystems.of(uri)
-        if not directory:
-            filesystem.download(uri, str(place))
-            return
-        base = uri.rstrip("/") + "/"
-        for stat in filesystem.list(uri):
-            below = PurePosixPath(stat.uri.removeprefix(base))
-            if below.is_absolute() or ".." in below.parts:
-                raise errors.NotAllowed(f"{stat.uri} would be kept outside of {place}")
-            filesystem.download(stat.uri, str(place / below))
+        return outputs.copy(workflow, typed, self.filesystems, target)
 
     def close(self) -> None:
         """Let go of connections."""
@@ -182,6 +139,7 @@ def assemble(settings: Settings, *, containers: bool = True, verified: bool = Fa
     sessions = aws.Sessions(settings)
     if verified:
         sessions.verify()
+    made = Factory(settings, sessions)
     backends: dict[str, Backend] = {}
     runs: dict[str, RunSettings] = {}
     limits: dict[str, JobLimit] = {}
@@ -189,14 +147,14 @@ def assemble(settings: Settings, *, containers: bool = True, verified: bool = Fa
     allowed: dict[str, Allowed] = {}
     for name, provider in settings.backend.providers.items():
         if isinstance(provider, AwsBatchProvider):
-            contracts = _contracts(name, provider, settings, sessions)
-            backends[name] = _aws_batch(name, provider, contracts, settings, sessions)
+            contracts = made.contracts(name, provider)
+            backends[name] = made.aws_batch(name, provider, contracts)
             root = provider.config.root
             roles = {r for c in contracts for r in (c.job_role_arn, *c.job_role_arns)}
             allowed[name] = Allowed((contracts[0].root,), tuple(sorted(roles)))
             upload_roots[name] = f"{root}/inputs"
         else:
-            backends[name] = _local(name, provider, settings, sessions, containers)
+            backends[name] = made.local(name, provider, containers=containers)
             root = str(Path(provider.config.root).absolute())
         runs[name] = RunSettings(
             root=root,
@@ -261,146 +219,6 @@ def assemble(settings: Settings, *, containers: bool = True, verified: bool = Fa
         deletes_files=settings.system.delete_workflow_files,
         rules=rules,
     )
-
-
-def _contracts(
-    name: str, provider: AwsBatchProvider, settings: Settings, sessions: aws.Sessions
-) -> list[deployment.Deployment]:
-    """Of every environment that a provider's jobs can go to; the first is that of the default."""
-    auth = provider.config.filesystems.s3.auth
-    first = _contract(name, provider, settings, sessions)
-    others = [
-        deployment.read(sessions.client("ssm", auth, region=further.region), further.name)
-        for further in provider.config.further_environments
-    ]
-    return [first, *others]
-
-
-def _contract(
-    name: str, provider: AwsBatchProvider, settings: Settings, sessions: aws.Sessions
-) -> deployment.Deployment:
-    if settings.orchestrator.deployment is not None:
-        return settings.orchestrator.deployment
-    environment = settings.orchestrator.environment
-    if environment is None:
-        region = sessions.region or "<region>"
-        raise errors.InvalidConfig(
-            f"backend {name} does not say which deployed environment its jobs run on",
-            place=errors.Place(str(settings.path)),
-            hint="add --environment <name>, or these two lines to the file:\n"
-            '      orchestrator.environment = "<name>"\n'
-            f'      aws.region = "{region}"',
-        )
-    auth = provider.config.filesystems.s3.auth
-    return deployment.read(sessions.client("ssm", auth), environment)
-
-
-def _aws_batch(
-    name: str,
-    provider: AwsBatchProvider,
-    contracts: Sequence[deployment.Deployment],
-    settings: Settings,
-    sessions: aws.Sessions,
-) -> Backend:
-    from orchestrator.backends.aws_batch.several import SeveralEnvironments
-
-    parts = [(one, _in_environment(name, provider, one, settings, sessions)) for one in contracts]
-    return parts[0][1] if len(parts) == 1 else SeveralEnvironments(parts)
-
-
-def _in_environment(
-    name: str,
-    provider: AwsBatchProvider,
-    contract: deployment.Deployment,
-    settings: Settings,
-    sessions: aws.Sessions,
-) -> AwsBatchBackend:
-    from orchestrator.backends.aws_batch.backend import AwsBatchBackend
-    from orchestrator.backends.aws_batch.clients import Clients
-    from orchestrator.backends.aws_batch.registries import Login
-    from orchestrator.backends.aws_batch.settings import Settings as BatchSettings
-
-    config = provider.config
-    auth = config.filesystems.s3.auth
-    login = config.dockerhub.login()
-    chosen = BatchSettings(
-        root=config.root,
-        shared_mounts=config.shared_mounts,
-        tools_directory=Path(config.tools_directory) if config.tools_directory else None,
-        submissions_per_second=config.submissions_per_second,
-        job_environment=_s3_of_jobs(settings, sessions, auth, contract.region),
-        upload_flags=settings.s3.upload_flags(),
-        docker_mirror=config.docker_mirror.docker_hub,
-        docker_hub=Login(*login, config.dockerhub.key_name) if login else None,
-    )
-    clients = Clients(
-        contract.region,
-        session=sessions.session(auth),
-        secrets_session=sessions.session(config.dockerhub.auth or auth),
-        s3=lambda **options: sessions.client("s3", auth, region=contract.region, **options),
-        endpoint_url=settings.aws.endpoint_url,
-        connections=chosen.connections,
-    )
-    return AwsBatchBackend(contract, clients, chosen, name=name)
-
-
-def _s3_of_jobs(
-    settings: Settings, sessions: aws.Sessions, auth: str | None, region: str | None
-) -> tuple[tuple[str, str], ...]:
-    """The variables by which jobs know what `s3` says; none where it says nothing."""
-    if settings.s3 == type(settings.s3)():
-        return ()
-    regional = sessions.client("s3", auth, region=region).meta.endpoint_url
-    elsewhere = settings.aws.endpoint_url is not None
-    return tuple(settings.s3.environment(regional, elsewhere=elsewhere).items())
-
-
-def _local(
-    name: str,
-    provider: LocalProvider,
-    settings: Settings,
-    sessions: aws.Sessions,
-    containers: bool,
-) -> Backend:
-    from orchestrator.backends.local.backend import LocalBackend
-
-    config = provider.config
-    return LocalBackend(
-        Path(config.root).absolute(),
-        name=name,
-        cores=config.cores,
-        memory_mib=config.memory,
-        containers=config.containers if containers else "none",
-        localization=[
-            "copy" if way == "cached-copy" else way for way in config.filesystems.local.localization
-        ],
-        environment=_job_environment(settings, sessions),
-    )
-
-
-def _job_environment(settings: Settings, sessions: aws.Sessions) -> dict[str, str] | None:
-    """What local jobs reach S3 with, where it is not this process's own environment."""
-    auth = settings.engine.filesystems.s3.auth
-    s3 = dict(_s3_of_jobs(settings, sessions, auth, None))
-    if auth is None and settings.aws.endpoint_url is None and not s3:
-        return None
-    environment = {**os.environ, **s3}
-    if settings.aws.region:
-        environment["AWS_REGION"] = settings.aws.region
-    if settings.aws.endpoint_url:
-        environment["AWS_ENDPOINT_URL"] = settings.aws.endpoint_url
-        if settings.s3.endpoint_url is None:
-            environment["S3_ENDPOINT_URL"] = settings.aws.endpoint_url  # s5cmd's name for it
-    if auth is not None and settings.aws.auth(auth).scheme != "default":
-        credentials = sessions.session(auth).get_credentials()
-        if credentials is not None:
-            frozen = credentials.get_frozen_credentials()
-            environment["AWS_ACCESS_KEY_ID"] = frozen.access_key or ""
-            environment["AWS_SECRET_ACCESS_KEY"] = frozen.secret_key or ""
-            environment.pop("AWS_SESSION_TOKEN", None)
-            if frozen.token:
-                environment["AWS_SESSION_TOKEN"] = frozen.token
-    return environment
 
 
 def _database_password(settings: Settings, sessions: aws.Sessions) -> Callable[[], str] | None:
@@ -484,28 +302,3 @@ def load(bundle: Bundle, *, strict: bool = False) -> document.Document:
                 del _documents[next(iter(_documents))]
             _documents[bundle.digest] = loading.bounded(bundle, strict=strict)
         return _documents[bundle.digest]
-
-
-class _Places:
-    """Where copies go in a directory: each path once, and no file where a directory has to be."""
-
-    def __init__(self, target: Path) -> None:
-        self._target = target
-        self._taken = {PurePosixPath("outputs.json")}
-        self._folders = {PurePosixPath(".")}
-
-    def take(self, uri: str) -> Path:
-        """The shortest end of its path that is free, from the name on."""
-        path = PurePosixPath(uri.partition("://")[2] or uri)
-        # `execution` is below every call's directory, in Cromwell's layout: it tells nothing apart.
-        parts = [p for p in path.parts if p not in ("/", "..", "execution")] or ["output"]
-        ends = (PurePosixPath(*parts[-count:]) for count in range(1, len(parts) + 1))
-        numbered = (PurePosixPath(str(number), parts[-1]) for number in itertools.count(2))
-        for short in itertools.chain(ends, numbered):
-            key = PurePosixPath(str(short).casefold())  # as file systems of some machines have it
-            if key in self._taken or key in self._folders or self._taken & set(key.parents):
-                continue
-            self._taken.add(key)
-            self._folders.update(key.parents)
-            return self._target / short
-        raise AssertionError("unreachable")
