@@ -189,19 +189,19 @@ class Jobs:
             assert call.task is not None
             work_dir = self._backend.work_dir(call.ref)
             prepared = call.task.prepare(work_dir, call.attempt, self._facts)
-            call.attributes = runtime.parse(
+            attributes = runtime.parse(
                 prepared.runtime,
                 self._options.default_runtime_attributes,
                 self._settings.default_runtime_attributes,
             ).with_memory_grown(self._growth(call))
-            shape = replace(call.attributes.shape, shell=self._settings.shell)
-            role = self._options.aws_batch_job_role_arn
-            if role:
-                shape = replace(shape, job_role_arn=role)
-            call.attributes = replace(call.attributes, shape=shape)
+            shape = replace(
+                attributes.shape,
+                shell=self._settings.shell,
+                job_role_arn=self._options.aws_batch_job_role_arn or attributes.shape.job_role_arn,
+            )
             if self._settings.retry.wants_lasting(call.failed_before):
-                shape = self._backend.lasting(call.attributes.shape) or call.attributes.shape
-                call.attributes = replace(call.attributes, shape=shape)
+                shape = self._backend.lasting(shape) or shape
+            call.attributes = replace(attributes, shape=shape)
             call.prepared = prepared
         return call.prepared
 

@@ -1,8 +1,8 @@
 """Warns of jobs that take long: Cromwell's `slow-job-warning-time`.
 
-The time counts from when the attempt was handed to its backend: a job that waits too long is as
-slow as one that runs too long. Once an attempt and process. All attempts are looked at from time to
-time, so that nothing is kept of those that are over.
+The time counts from when the attempt was handed to its backend, and anew from when it runs: a job
+that waits too long is as slow as one that runs too long. Once an attempt and process. All attempts
+are looked at from time to time, so that nothing is kept of those that are over.
 """
 
 from __future__ import annotations

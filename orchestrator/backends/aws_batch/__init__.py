@@ -18,6 +18,7 @@ not why a job exists. Used through the port `backends.base`; made by `assembly`.
     stage           the few lines a container begins with
     foreign_hosts   the lines before it, on hosts that lack our tools
     logs            a job's log in CloudWatch, read forwards
+    queues          which queue a job is for, and what each can ever hold
     names           job names and tags
     submitting      SubmitJob, again where it certainly had no effect
     pace            how fast SubmitJob is called

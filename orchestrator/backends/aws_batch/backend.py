@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -30,12 +28,13 @@ from orchestrator.backends.aws_batch.job_definitions import JobDefinitions
 from orchestrator.backends.aws_batch.manifests import Manifests
 from orchestrator.backends.aws_batch.pace import Pace
 from orchestrator.backends.aws_batch.poller import Poller
+from orchestrator.backends.aws_batch.queues import Need, Queues
 from orchestrator.backends.aws_batch.registries import Registries
 from orchestrator.backends.aws_batch.settings import Settings
 from orchestrator.backends.aws_batch.small_objects import SmallObjects
 from orchestrator.backends.aws_batch.submitting import submit_job
 from orchestrator.backends.base import Change, Explanation
-from orchestrator.deployment import Deployment, Queue
+from orchestrator.deployment import Deployment
 from orchestrator.model.attempt import AttemptRef, below
 from orchestrator.model.failures import Failure, FailureCode
 from orchestrator.model.job import (
@@ -81,6 +80,7 @@ class AwsBatchBackend:
         self._sleep = sleep
         self._root = (self._settings.root or deployment.root).rstrip("/")
         self._pool = ThreadPoolExecutor(self._settings.connections // 2, "aws-batch")
+        self._queues = Queues(deployment)
         self._bundles = Bundles(clients.s3, deployment.scratch_root, self._settings.upload_flags)
         self._registries = Registries(
             deployment,
@@ -104,7 +104,7 @@ class AwsBatchBackend:
             self._pool,
             inputs_of=self._inputs_from_bundle,
             settled=self._delete_bundles,
-            on_spot=self._is_spot,
+            on_spot=self._queues.is_spot,
         )
         self._events = (
             EventQueue(
@@ -151,52 +151,17 @@ class AwsBatchBackend:
                 hint="add `docker` (or `container`) to the task's runtime section, or to "
                 "default-runtime-attributes",
             )
-        queues = self._deployment.queues
-        queue = self._queue(shape)
-        if queue is None:
-            known = ", ".join(queue.arn for queue in queues)
-            arn = self._queue_arn(shape)
-            return _never(f"queueArn {arn} is no queue of this environment; there are: {known}")
-        reason = self._registries.unreachable(shape.image) or self._forbidden(shape)
-        if reason is not None:
-            return _never(reason)
-        if _holds(queue, shape):
-            return None
-        others = [other.name for other in queues if _holds(other, shape)]
-        largest = max(queues, key=lambda q: (shape.gpu_count and q.max_gpus, q.max_vcpus))
-        if others:
-            advice = f"it would fit {', '.join(others)}"
-        elif largest is queue:
-            advice = "no other queue is larger"
-        else:
-            advice = f"nor does it fit the largest, {largest.name}, with {_most(largest)}"
-        wanted = _amounts(_vcpus(shape), shape.memory_mib, shape.gpu_count, shape.disk_gib)
-        return _never(
-            f"the task asks for {wanted}, but a job on queue {queue.name} can have at most "
-            f"{_most(queue)}; {advice}"
+        reason = (
+            self._queues.unknown(shape)
+            or self._registries.unreachable(shape.image)
+            or self._forbidden(shape)
+            or self._queues.too_small(shape)
         )
+        return Failure(FailureCode.SUBMIT_REFUSED, reason) if reason else None
 
     def lasting(self, shape: Shape) -> Shape | None:
         """On-demand in place of spot, of the same architecture."""
-        queue = self._queue(shape)
-        if queue is None or queue.kind != "spot":
-            return None
-        for other in self._deployment.queues:
-            same = other.architecture == queue.architecture and other.kind == "on-demand"
-            if same and _holds(other, shape):
-                return replace(shape, queue=other.arn)
-        return None
-
-    def _is_spot(self, arn: str) -> bool:
-        arn = arn or self._deployment.default_queue_arn
-        return any(queue.arn == arn and queue.kind == "spot" for queue in self._deployment.queues)
-
-    def _queue_arn(self, shape: Shape) -> str:
-        return shape.queue or self._deployment.default_queue_arn
-
-    def _queue(self, shape: Shape) -> Queue | None:
-        arn = self._queue_arn(shape)
-        return next((queue for queue in self._deployment.queues if queue.arn == arn), None)
+        return self._queues.lasting(shape)
 
     def _forbidden(self, shape: Shape) -> str | None:
         """What the environment does not allow a job, for it would get at the host by it."""
@@ -226,7 +191,11 @@ class AwsBatchBackend:
         """Bundles, then SubmitJob, once."""
         handle, shape = submission.handle, submission.shape
         # Consumed here, so that an error of any of them comes before SubmitJob.
-        list(self._pool.map(lambda bundle: self._bundles.put(*bundle), self._packed(submission)))
+        list(
+            self._pool.map(
+                lambda bundle: self._bundles.put(*bundle), self._bundles.pack(submission)
+            )
+        )
         definition = self._definitions.arn(shape)
         request = self._request(submission, definition)
         try:
@@ -271,21 +240,18 @@ class AwsBatchBackend:
             self._revoked.add(handle.id)
         self._bundles.revoke(handle.id, len(handle.attempts))
 
-    def _packed(self, submission: Submission) -> Iterator[tuple[str, bytes]]:
-        return self._bundles.pack(submission)
-
     def _request(self, submission: Submission, definition: str) -> dict[str, Any]:
         handle, shape = submission.handle, submission.shape
-        resources = {"VCPU": _vcpus(shape), "MEMORY": shape.memory_mib}
-        if shape.gpu_count:
-            resources["GPU"] = shape.gpu_count
+        need, queue = Need.of(shape), self._queues.get(shape.queue)
+        resources = {"VCPU": need.vcpus, "MEMORY": need.memory_mib}
+        if need.gpus:
+            resources["GPU"] = need.gpus
         environment = stage.environment(self._bundles.prefix(handle.id))
         if self._tools is not None:
-            queue = self._queue(shape)
             environment |= self._tools.environment(queue.architecture if queue else "x86_64")
         request: dict[str, Any] = {
             "jobName": names.job_name(handle),
-            "jobQueue": self._queue_arn(shape),
+            "jobQueue": self._queues.arn(shape.queue),
             "jobDefinition": definition,
             "containerOverrides": {
                 "environment": [{"name": k, "value": v} for k, v in environment.items()],
@@ -298,7 +264,7 @@ class AwsBatchBackend:
         }
         if len(submission.jobs) > 1:
             request["arrayProperties"] = {"size": len(submission.jobs)}
-        if (queue := self._queue(shape)) is not None and queue.fair_share:
+        if queue is not None and queue.fair_share:
             request["shareIdentifier"] = self._shares.of(submission)
         if shape.timeout_seconds:
             request["timeout"] = {"attemptDurationSeconds": shape.timeout_seconds}
@@ -331,7 +297,7 @@ class AwsBatchBackend:
         """The job with exactly this name and the submission's tag."""
         name = names.job_name(handle)
         batch = self._clients.batch
-        queue = handle.queue or self._deployment.default_queue_arn
+        queue = self._queues.arn(handle.queue)
         with refusals.translated("ListJobs"):
             pages = batch.get_paginator("list_jobs").paginate(
                 jobQueue=queue, filters=[{"name": "JOB_NAME", "values": [name]}]
@@ -438,30 +404,3 @@ class AwsBatchBackend:
             self._bundles.delete(handle.id, len(handle.attempts))
         except errors.OrchestratorError as error:
             _log.info("bundles were not deleted", job=handle.name, reason=error.message)
-
-
-def _vcpus(shape: Shape) -> int:
-    """AWS Batch on EC2 takes whole vCPUs."""
-    return max(1, math.ceil(shape.cpu))
-
-
-def _holds(queue: Queue, shape: Shape) -> bool:
-    return (
-        _vcpus(shape) <= queue.max_vcpus
-        and shape.memory_mib <= queue.max_memory_mib
-        and shape.gpu_count <= queue.max_gpus
-        and (queue.max_disk_gib is None or shape.disk_gib <= queue.max_disk_gib)
-    )
-
-
-def _amounts(vcpus: int, memory_mib: int, gpus: int, disk_gib: int | None) -> str:
-    texts = [f"{vcpus} vCPUs", f"{memory_mib} MiB of memory", f"{gpus} GPUs"]
-    return ", ".join(texts if disk_gib is None else [*texts, f"{disk_gib} GiB of disk"])
-
-
-def _most(queue: Queue) -> str:
-    return _amounts(queue.max_vcpus, queue.max_memory_mib, queue.max_gpus, queue.max_disk_gib)
-
-
-def _never(sentence: str) -> Failure:
-    return Failure(FailureCode.SUBMIT_REFUSED, sentence)

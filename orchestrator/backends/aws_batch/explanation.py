@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import errors
 from orchestrator.backends.aws_batch import refusals
+from orchestrator.backends.aws_batch.queues import Need
 from orchestrator.backends.base import Explanation
 from orchestrator.deployment import Deployment, Queue
 
@@ -102,7 +103,8 @@ class _Waiting:
         self._job = job
         self._known = known
         needs = job.get("container", {}).get("resourceRequirements", [])
-        self._needs = {need["type"]: int(float(need["value"])) for need in needs}
+        amounts = {need["type"]: int(float(need["value"])) for need in needs}
+        self._need = Need(*(amounts.get(kind, 0) for kind in ("VCPU", "MEMORY", "GPU")))
 
     def why(self, said: str) -> tuple[str, str]:
         """Cause and next step."""
@@ -178,12 +180,9 @@ class _Waiting:
         return f"{text}: {reason}" if reason else text
 
     def _asks(self) -> str:
-        texts = [
-            f"{self._needs.get('VCPU', 0)} vCPUs",
-            f"{self._needs.get('MEMORY', 0)} MiB of memory",
-        ]
-        if self._needs.get("GPU"):
-            texts.append(f"{self._needs['GPU']} GPUs")
+        texts = [f"{self._need.vcpus} vCPUs", f"{self._need.memory_mib} MiB of memory"]
+        if self._need.gpus:
+            texts.append(f"{self._need.gpus} GPUs")
         return f"asks for {', '.join(texts)}"
 
     def _largest(self) -> str:
@@ -196,22 +195,15 @@ class _Waiting:
         )
 
     def _too_large(self) -> str:
-        if self._known is None or self._holds(self._known):
+        if self._known is None or self._need.fits(self._known):
             return ""
         return f"it can never be placed: it {self._asks()}{self._largest()}"
-
-    def _holds(self, queue: Queue) -> bool:
-        return (
-            self._needs.get("VCPU", 0) <= queue.max_vcpus
-            and self._needs.get("MEMORY", 0) <= queue.max_memory_mib
-            and self._needs.get("GPU", 0) <= queue.max_gpus
-        )
 
     def _others(self) -> Iterator[Queue]:
         """Queues of the same architecture that could hold the job."""
         for queue in self._deployment.queues:
             same = self._known is None or queue.architecture == self._known.architecture
-            if queue.arn != self._job["jobQueue"] and same and self._holds(queue):
+            if queue.arn != self._job["jobQueue"] and same and self._need.fits(queue):
                 yield queue
 
     def _on_demand(self) -> str:
