@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator import errors
@@ -100,6 +100,14 @@ def _nothing(
         labels = [found.label for found in others[:10]] + ["..."] * (len(others) > 10)
         hint = f"there are: {', '.join(labels)}"
     return errors.NotFound(f"workflow {root.id} has no call {text}", hint=hint)
+
+
+def every(store: Store, root: WorkflowRecord) -> Iterator[Found]:
+    """All calls that have come up so far, those of sub-workflows after those of the workflow."""
+    level = [Found(root, call) for call in store.calls(root.id)]
+    while level:
+        yield from level
+        level = _below(store, level)
 
 
 def attempts(

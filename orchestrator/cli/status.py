@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
 from orchestrator.cli import calls, options, status_of_call
+from orchestrator.cli.status_of_call import iso_time
+from orchestrator.model.records import WorkflowRecord
 from orchestrator.model.states import WorkflowState
 from orchestrator.store.base import Store
 
@@ -63,7 +64,7 @@ def status(
             counts.setdefault(one.name, Counter())[one.state] += 1
         row = _summary(record) | {"calls": counts}
         if as_json:
-            row["attempts"] = _attempts(made.store, record.id)
+            row["attempts"] = _attempts(made.store, record)
             print(json.dumps(row, indent=2))
             return
         print(f"{row['id']}  {_shown(row)}  {row['submission']}  {row['workflow']}")
@@ -82,56 +83,39 @@ def _summary(record: Any) -> dict[str, Any]:
         "status": record.state,
         # It can only fail any more, though parts of it still run.
         "failing": record.state is WorkflowState.RUNNING and bool(record.failures),
-        "submission": _time(record.submitted_at),
-        "start": _time(record.started_at),
-        "end": _time(record.ended_at),
+        "submission": iso_time(record.submitted_at),
+        "start": iso_time(record.started_at),
+        "end": iso_time(record.ended_at),
         "outputs": json.loads(record.outputs) if record.outputs else {},
         "failures": [failure["message"] for failure in json.loads(record.failures or "[]")],
     }
 
 
-def _attempts(store: Store, workflow_id: str) -> list[dict[str, Any]]:
+def _attempts(store: Store, root: WorkflowRecord) -> list[dict[str, Any]]:
     """Every attempt so far, those of sub-workflows too: where its time went, its peaks."""
-    rows, todo = [], [("", workflow_id)]
-    for above, current in todo:
-        calls = {call.id: call for call in store.calls(current)}
-        labels = {
-            call.id: above + call.name + "".join(f"[{shard}]" for shard in call.shards)
-            for call in calls.values()
+    found = list(calls.every(store, root))
+    tried = calls.attempts(store, (one.workflow.id for one in found))
+    return [
+        {
+            "call": one.label,
+            "attempt": attempt.attempt,
+            "status": attempt.state,
+            "job": attempt.job_id,
+            "return_code": attempt.return_code,
+            "failure": attempt.failure_code,
+            "start": iso_time(attempt.started_at),
+            "end": iso_time(attempt.ended_at),
+            "seconds": {
+                name: round(ended - started, 3)
+                for name, started, ended in json.loads(attempt.phases)
+            },
+            "peak_memory_bytes": attempt.peak_memory_bytes,
+            "peak_disk_bytes": attempt.peak_disk_bytes,
         }
-        todo += [
-            (f"{labels[call.id]}.", call.sub_workflow_id)
-            for call in calls.values()
-            if call.sub_workflow_id
-        ]
-        rows += [
-            {
-                "call": labels.get(attempt.call_id, attempt.call_id),
-                "attempt": attempt.attempt,
-                "status": attempt.state,
-                "job": attempt.job_id,
-                "return_code": attempt.return_code,
-                "failure": attempt.failure_code,
-                "start": _time(attempt.started_at),
-                "end": _time(attempt.ended_at),
-                "seconds": {
-                    name: round(ended - started, 3)
-                    for name, started, ended in json.loads(attempt.phases)
-                },
-                "peak_memory_bytes": attempt.peak_memory_bytes,
-                "peak_disk_bytes": attempt.peak_disk_bytes,
-            }
-            for attempt in store.attempts(current)
-        ]
-    return rows
+        for one in found
+        for attempt in tried.get(one.key, ())
+    ]
 
 
 def _shown(row: dict[str, Any]) -> str:
     return "Failing" if row["failing"] else str(row["status"])
-
-
-def _time(seconds: float | None) -> str | None:
-    if not seconds:
-        return None
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -20,6 +20,14 @@ MOST_EXPLAINED = 10  # shards: each costs its backend some calls
 _MOST_LINES = 20
 
 
+def iso_time(seconds: float | None) -> str | None:
+    """As Cromwell writes times; None for none."""
+    if not seconds:
+        return None
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def rows(made: Assembly, root_id: str, found: Sequence[calls.Found]) -> list[dict[str, Any]]:
     """One for each shard. `explanation` only where its job is not over, and of the first ones."""
     sources = Sources(made.store, made.backends, made.filesystems, root_id)
@@ -42,7 +50,7 @@ def rows(made: Assembly, root_id: str, found: Sequence[calls.Found]) -> list[dic
                 "attempt": last.attempt if last else None,
                 "attempt_status": last.state if last else None,
                 "job": last.job_id if last else None,
-                "since": _time(last.started_at if last else None),
+                "since": iso_time(last.started_at if last else None),
                 "failure": _failure(one, last),
                 "explanation": explanation,
             }
@@ -95,10 +103,3 @@ def _failure(one: calls.Found, record: AttemptRecord | None) -> str | None:
     if record is not None and record.failure_code:
         return f"{record.failure_code}: {record.failure_message}"
     return None
-
-
-def _time(seconds: float | None) -> str | None:
-    if not seconds:
-        return None
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
