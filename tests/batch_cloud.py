@@ -122,16 +122,8 @@ def backend_on(cloud: Cloud, **settings: Any) -> AwsBatchBackend:
     return AwsBatchBackend(cloud.deployment, clients, Settings(**(quick | settings)))
 
 
-def _deploy(endpoint: str, session: boto3.Session, tools: Path, scratch: Path) -> Cloud:
-    """A queue, a bucket, roles and a log group, and the contract that names them."""
-
-    def client(service: str) -> Any:
-        return session.client(service, region_name=REGION, endpoint_url=endpoint)  # type: ignore[call-overload]
-
-    iam, ec2, batch = client("iam"), client("ec2"), client("batch")
-    role = iam.create_role(RoleName="jobs", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
-    iam.create_instance_profile(InstanceProfileName="workers")
-    iam.add_role_to_instance_profile(InstanceProfileName="workers", RoleName="jobs")
+def make_queue(ec2: Any, batch: Any, role: str, max_vcpus: int = 256) -> str:
+    """The ARN of a queue `spot` in the clients' region, with hosts of its own."""
     network = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=network, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
     group = ec2.create_security_group(GroupName="w", Description="w", VpcId=network)["GroupId"]
@@ -144,19 +136,55 @@ def _deploy(endpoint: str, session: boto3.Session, tools: Path, scratch: Path) -
             "type": "EC2",
             "minvCpus": 0,
             "desiredvCpus": 0,
-            "maxvCpus": 256,
+            "maxvCpus": max_vcpus,
             "instanceTypes": ["m5"],
             "instanceRole": "workers",
             "securityGroupIds": [group],
             "subnets": [subnet],
         },
     )
-    queue = batch.create_job_queue(
+    arn: str = batch.create_job_queue(
         jobQueueName="spot",
         state="ENABLED",
         priority=1,
         computeEnvironmentOrder=[{"order": 1, "computeEnvironment": "workers"}],
     )["jobQueueArn"]
+    return arn
+
+
+def batch_configuration(folder: Path, queue: str, config: str, aws: str = "") -> Path:
+    """A file with one provider `B` in environment `test`, and whatever else its `config` says."""
+    path = folder / "batch.conf"
+    path.write_text(
+        f"""include required(classpath("application"))
+        aws {{ region = {REGION}, {aws} auths = [
+          {{ name = k, scheme = custom_keys, access-key = test, secret-key = test }} ] }}
+        engine.filesystems.s3.auth = k
+        orchestrator.environment = test
+        backend {{ default = B, providers {{ B {{
+          actor-factory = "cromwell.backend.impl.aws.AwsBatchBackendLifecycleActorFactory"
+          config {{
+            filesystems.s3.auth = k
+            default-runtime-attributes.queueArn = "{queue}"
+            {config}
+          }} }} }} }}
+        database.db.url = "jdbc:sqlite:{folder}/orchestrator.db"
+        """
+    )
+    return path
+
+
+def _deploy(endpoint: str, session: boto3.Session, tools: Path, scratch: Path) -> Cloud:
+    """A queue, a bucket, roles and a log group, and the contract that names them."""
+
+    def client(service: str) -> Any:
+        return session.client(service, region_name=REGION, endpoint_url=endpoint)  # type: ignore[call-overload]
+
+    iam, ec2, batch = client("iam"), client("ec2"), client("batch")
+    role = iam.create_role(RoleName="jobs", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    iam.create_instance_profile(InstanceProfileName="workers")
+    iam.add_role_to_instance_profile(InstanceProfileName="workers", RoleName="jobs")
+    queue = make_queue(ec2, batch, role)
     client("logs").create_log_group(logGroupName="/jobs")
     client("s3").create_bucket(Bucket="root-bucket")
     deployment = Deployment(

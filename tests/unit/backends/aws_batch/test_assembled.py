@@ -12,6 +12,7 @@ import pytest
 from orchestrator import assembly, deployment
 from orchestrator.config import settings
 from orchestrator.engine.admission import JobLimit
+from tests.batch_cloud import batch_configuration
 
 from .test_backend import ARN, DEPLOYMENT
 
@@ -23,23 +24,8 @@ def assembled(
     queues = tuple(queue.model_copy(update={"fair_share": shares}) for queue in DEPLOYMENT.queues)
     contract = DEPLOYMENT.model_copy(update={"queues": queues})
     monkeypatch.setattr(deployment, "read", lambda ssm, environment: contract)
-    path = folder / "batch.conf"
-    path.write_text(
-        f"""include required(classpath("application"))
-        aws {{ region = us-east-1, auths = [
-          {{ name = k, scheme = custom_keys, access-key = test, secret-key = test }} ] }}
-        engine.filesystems.s3.auth = k
-        orchestrator.environment = test
-        backend {{ default = B, providers {{ B {{
-          actor-factory = "cromwell.backend.impl.aws.AwsBatchBackendLifecycleActorFactory"
-          config {{
-            root = "s3://root-bucket/root"
-            filesystems.s3.auth = k
-            default-runtime-attributes.queueArn = "{ARN}/spot"
-            {config}
-          }} }} }} }}
-        database.db.url = "jdbc:sqlite:{folder}/orchestrator.db"
-        """
+    path = batch_configuration(
+        folder, f"{ARN}/spot", f"""root = "s3://root-bucket/root"\n{config}"""
     )
     made = assembly.assemble(settings.load(path))
     yield made

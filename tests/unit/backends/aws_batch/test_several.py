@@ -15,7 +15,7 @@ from orchestrator.backends.aws_batch import AwsBatchBackend, SeveralEnvironments
 from orchestrator.config import settings
 from orchestrator.deployment import Deployment, Queue
 from orchestrator.model.job import OutputPlan, Shape, Submission
-from tests.batch_cloud import Cloud
+from tests.batch_cloud import Cloud, batch_configuration, make_queue
 
 from .conftest import collect, submission
 from .test_backend import DEPLOYMENT, make
@@ -32,31 +32,7 @@ def _client(cloud: Cloud, service: str) -> Any:
 def europe(cloud: Cloud) -> Deployment:
     """A second environment of the same account, in another region."""
     ec2, batch = _client(cloud, "ec2"), _client(cloud, "batch")
-    network = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-    subnet = ec2.create_subnet(VpcId=network, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
-    group = ec2.create_security_group(GroupName="w", Description="w", VpcId=network)["GroupId"]
-    batch.create_compute_environment(
-        computeEnvironmentName="workers-eu",
-        type="MANAGED",
-        state="ENABLED",
-        serviceRole=cloud.deployment.job_role_arn,
-        computeResources={
-            "type": "EC2",
-            "minvCpus": 0,
-            "desiredvCpus": 0,
-            "maxvCpus": 8,
-            "instanceTypes": ["m5"],
-            "instanceRole": "workers",
-            "securityGroupIds": [group],
-            "subnets": [subnet],
-        },
-    )
-    arn = batch.create_job_queue(
-        jobQueueName="spot",
-        state="ENABLED",
-        priority=1,
-        computeEnvironmentOrder=[{"order": 1, "computeEnvironment": "workers-eu"}],
-    )["jobQueueArn"]
+    arn = make_queue(ec2, batch, cloud.deployment.job_role_arn, max_vcpus=8)
     _client(cloud, "logs").create_log_group(logGroupName="/jobs-eu")
     queue = Queue(name="spot", arn=arn, kind="spot", max_vcpus=4, max_memory_mib=8_000)
     return cloud.deployment.model_copy(
@@ -81,23 +57,12 @@ def both(cloud: Cloud, europe: Deployment, tmp_path: Path) -> Iterator[SeveralEn
             Type="String",
             Overwrite=True,
         )
-    path = tmp_path / "two.conf"
-    path.write_text(
-        f"""include required(classpath("application"))
-        aws {{ region = us-east-1, endpoint-url = "{cloud.endpoint}", auths = [
-          {{ name = k, scheme = custom_keys, access-key = test, secret-key = test }} ] }}
-        engine.filesystems.s3.auth = k
-        orchestrator.environment = test
-        backend {{ default = B, providers {{ B {{
-          actor-factory = "cromwell.backend.impl.aws.AwsBatchBackendLifecycleActorFactory"
-          config {{
-            root = "s3://root-bucket/two"
-            filesystems.s3.auth = k
-            further-environments = [{{ name = test-eu, region = {EUROPE} }}]
-            default-runtime-attributes.queueArn = "{cloud.deployment.default_queue_arn}"
-          }} }} }} }}
-        database.db.url = "jdbc:sqlite:{tmp_path}/orchestrator.db"
-        """
+    path = batch_configuration(
+        tmp_path,
+        cloud.deployment.default_queue_arn,
+        f"""root = "s3://root-bucket/two"
+        further-environments = [{{ name = test-eu, region = {EUROPE} }}]""",
+        aws=f'endpoint-url = "{cloud.endpoint}",',
     )
     made = assembly.assemble(settings.load(path))
     backend = made.backends["B"]
