@@ -25,7 +25,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, Field, ValidationError
 
 from orchestrator.backends.aws_batch import refusals, reports
-from orchestrator.backends.aws_batch.poller import Heard, Hint
+from orchestrator.backends.aws_batch.poller import Heard
+from orchestrator.backends.aws_batch.reports import Report
 from orchestrator.backends.aws_batch.settings import LONGEST_BACKOFF_SECONDS, Settings
 from orchestrator.errors import NotAllowed, NotFound
 
@@ -64,7 +65,7 @@ class EventQueue:
         url: str,
         settings: Settings,
         *,
-        hint: Callable[[Hint], Heard],
+        hint: Callable[[Report], Heard],
         busy: Callable[[float], bool],
     ) -> None:
         """`busy` waits at most so many seconds for something to be watched: is there anything?
@@ -136,7 +137,7 @@ class EventQueue:
             return True
         if event.detail.status not in reports.OVER:
             return True  # its end is all that cannot wait
-        if self._hint(_hint_of(event.detail)) is Heard.HERE:
+        if self._hint(reports.of(event.detail.model_dump(exclude_none=True))) is Heard.HERE:
             return True
         times = str(message.get("Attributes", {}).get(_RECEIVED_TIMES, 1))
         return not times.isdecimal() or int(times) >= self._settings.event_receptions
@@ -167,15 +168,3 @@ class EventQueue:
 def _no_queue(error: Exception) -> bool:
     code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
     return "NonExistentQueue" in code or "QueueDoesNotExist" in code
-
-
-def _hint_of(detail: _Detail) -> Hint:
-    job = detail.model_dump(exclude_none=True)
-    return Hint(
-        job_id=detail.jobId,
-        ended=reports.ended(job),
-        log_stream=reports.log_stream(job),
-        started_at=reports.seconds(detail.startedAt),
-        ended_at=reports.seconds(detail.stoppedAt),
-        created_at=reports.seconds(detail.createdAt),
-    )

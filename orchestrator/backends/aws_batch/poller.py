@@ -28,6 +28,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from orchestrator.backends.aws_batch import reports
 from orchestrator.backends.aws_batch.manifests import Manifests
 from orchestrator.backends.aws_batch.reasons import Ended
+from orchestrator.backends.aws_batch.reports import Report
 from orchestrator.backends.aws_batch.settings import LONGEST_BACKOFF_SECONDS, Settings
 from orchestrator.backends.aws_batch.settler import Finished, InputsOf, Settler
 from orchestrator.backends.base import Change, JobState
@@ -47,18 +48,6 @@ class Heard(Enum):
 
     HERE = "here"  # watched, or watched until it ended
     ELSEWHERE = "elsewhere"  # another engine's, or not watched yet
-
-
-@dataclass(frozen=True, slots=True)
-class Hint:
-    """Somebody says that this job has ended. Nobody vouches for it."""
-
-    job_id: str
-    ended: Ended
-    log_stream: str | None = None
-    started_at: float | None = None
-    ended_at: float | None = None
-    created_at: float | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -130,7 +119,7 @@ class Poller:
         self._watched: dict[str, _Watched] = {}
         self._by_job: dict[str, _Watched] = {}
         self._done: dict[str, None] = {}  # submissions and their jobs, the latest
-        self._hints: list[tuple[_Watched, int, Hint]] = []
+        self._hints: list[tuple[_Watched, int, Report]] = []
         self._given_back: list[Finished] = []
         self._ready: list[Change] = []
         self._settler = Settler(
@@ -175,8 +164,8 @@ class Poller:
             watched = self._watched.get(submission_id)
             return watched.job_id if watched else None
 
-    def hint(self, hint: Hint) -> Heard:
-        """This job may have ended. Harmless where it has not."""
+    def hint(self, hint: Report) -> Heard:
+        """Somebody says so, and nobody vouches for it: harmless where it is wrong."""
         parent, _, child = hint.job_id.partition(":")
         with self._changed:
             watched = self._by_job.get(parent)
@@ -247,17 +236,7 @@ class Poller:
         for watched, index, hint in hints:
             if index in watched.doubtful:
                 continue  # its manifest was looked for, and Batch will tell
-            self._finished(
-                watched,
-                index,
-                hint.job_id,
-                hint.ended,
-                hint.log_stream,
-                hint.started_at,
-                hint.ended_at,
-                hint.created_at,
-                heard=True,
-            )
+            self._finished(watched, index, hint, heard=True)
         soon = self._clock() + self._settings.gather_hints_seconds
         for item in given_back:
             watched = self._watched[item.handle.id]
@@ -266,7 +245,7 @@ class Poller:
                 watched.open.add(item.index)
                 watched.next_at = min(watched.next_at, soon)
             watched.doubtful.add(item.index)
-            watched.count(item.ended, -1)
+            watched.count(item.report.ended, -1)
 
     def _take_back(self, item: Finished) -> None:
         """Called on the pool: the manifest does not say that it has ended."""
@@ -351,7 +330,7 @@ class Poller:
         gone = Ended(succeeded=False, vanished=True)
         for index in [*watched.open] if job_id == watched.job_id else [reports.index(job_id)]:
             child = f"{watched.job_id}:{index}" if watched.size > 1 else job_id
-            self._finished(watched, index, child, gone)
+            self._finished(watched, index, Report(child, gone))
 
     def _seen(self, watched: _Watched, job: Mapping[str, Any]) -> None:
         """One job as DescribeJobs or ListJobs shows it."""
@@ -359,16 +338,7 @@ class Poller:
         if index not in watched.open:
             return
         if status in reports.OVER:
-            self._finished(
-                watched,
-                index,
-                job["jobId"],
-                reports.ended(job),
-                reports.log_stream(job),
-                reports.seconds(job.get("startedAt")),
-                reports.seconds(job.get("stoppedAt")),
-                reports.seconds(job.get("createdAt")),
-            )
+            self._finished(watched, index, reports.of(job))
             return
         watched.doubtful.discard(index)  # what was heard was wrong: the next may be right
         if status == "RUNNING" and index not in watched.running:
@@ -435,44 +405,22 @@ class Poller:
             known = {reports.index(job["jobId"]) for job in answer["jobs"]}
             for index in set(indices) - known:
                 ended = watched.parent_ended or Ended(succeeded=False, vanished=True)
-                self._finished(watched, index, f"{watched.job_id}:{index}", ended)
+                child = f"{watched.job_id}:{index}"
+                self._finished(watched, index, Report(child, ended))
         return calls
 
     # --- finished jobs
 
     def _finished(
-        self,
-        watched: _Watched,
-        index: int,
-        job_id: str,
-        ended: Ended,
-        log_stream: str | None = None,
-        started_at: float | None = None,
-        ended_at: float | None = None,
-        created_at: float | None = None,
-        *,
-        heard: bool = False,
+        self, watched: _Watched, index: int, report: Report, *, heard: bool = False
     ) -> None:
         if index not in watched.open:
             return
-        watched.count(ended, 1)
+        watched.count(report.ended, 1)
         with self._changed:
             watched.open.discard(index)
             watched.unsettled.add(index)
-            self._settler.add(
-                Finished(
-                    handle=watched.handle,
-                    index=index,
-                    job_id=job_id,
-                    ended=ended,
-                    inputs=watched.inputs,
-                    log_stream=log_stream,
-                    started_at=started_at,
-                    ended_at=ended_at,
-                    created_at=created_at,
-                    heard=heard,
-                )
-            )
+            self._settler.add(Finished(watched.handle, index, report, watched.inputs, heard=heard))
 
     def _hand_on(self, change: Change) -> None:
         """Called on the pool with what became of a finished job."""

@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.backends.aws_batch.reasons import Ended
 
 OVER = ("SUCCEEDED", "FAILED")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """That a job has ended, and how. Times in seconds since the epoch."""
+
+    job_id: str
+    ended: Ended
+    log_stream: str | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    created_at: float | None = None
+
+
+def of(job: Mapping[str, Any]) -> Report:
+    """Of a job that is over."""
+    return Report(
+        job["jobId"],
+        ended(job),
+        log_stream(job),
+        seconds(job.get("startedAt")),
+        seconds(job.get("stoppedAt")),
+        seconds(job.get("createdAt")),
+    )
 
 
 def index(job_id: str) -> int:

@@ -13,6 +13,7 @@ import structlog
 from orchestrator import errors
 from orchestrator.backends.aws_batch.manifests import Manifests, judged, says_all
 from orchestrator.backends.aws_batch.reasons import Ended, classify
+from orchestrator.backends.aws_batch.reports import Report
 from orchestrator.backends.aws_batch.settings import LONGEST_BACKOFF_SECONDS, Settings
 from orchestrator.backends.base import Change, JobState
 from orchestrator.model.failures import Failure
@@ -30,13 +31,8 @@ class Finished:
 
     handle: SubmissionHandle
     index: int
-    job_id: str
-    ended: Ended
+    report: Report
     inputs: InputsOf
-    log_stream: str | None
-    started_at: float | None
-    ended_at: float | None
-    created_at: float | None = None
     due: float = 0.0
     tries: int = 0
     looked: bool = False  # there was no manifest at the first look
@@ -107,7 +103,7 @@ class Settler:
             self._again(item, pause)
             return
         except Exception:
-            _log.exception("settling a job broke; trying again", job_id=item.job_id)
+            _log.exception("settling a job broke; trying again", job_id=item.report.job_id)
             self._again(item, LONGEST_BACKOFF_SECONDS)
             return
         if item.heard and not (isinstance(found, Manifest) and says_all(found)):
@@ -117,7 +113,7 @@ class Settler:
             item.looked = True
             self._again(item, self._settings.second_look_seconds)
             return
-        ended = dataclasses.replace(item.ended, on_spot=self._on_spot(item.handle.queue))
+        ended = dataclasses.replace(item.report.ended, on_spot=self._on_spot(item.handle.queue))
         self._hand_on(_change(item, ended, found))
 
     def _again(self, item: Finished, pause: float) -> None:
@@ -133,31 +129,32 @@ def _change(item: Finished, ended: Ended, found: Manifest | Failure | None) -> C
         failure = manifest.failure
     else:
         failure = found if isinstance(found, Failure) else classify(ended)
+    report = item.report
     return Change(
         submission_id=item.handle.id,
         index=item.index,
         state=JobState.FINISHED,
-        job_id=item.job_id,
+        job_id=report.job_id,
         manifest=manifest,
         failure=failure,
-        log_stream=item.log_stream,
-        started_at=item.started_at,
-        ended_at=item.ended_at,
-        phases=_queueing(item, manifest),
+        log_stream=report.log_stream,
+        started_at=report.started_at,
+        ended_at=report.ended_at,
+        phases=_queueing(report, manifest),
         status_reason=ended.status_reason,
         container_reason=ended.container_reason,
         exit_code=ended.exit_code,
     )
 
 
-def _queueing(item: Finished, manifest: Manifest | None) -> tuple[Phase, ...]:
+def _queueing(report: Report, manifest: Manifest | None) -> tuple[Phase, ...]:
     """From SubmitJob until the image was pulled, or where nobody knows when, until it ran.
 
     Batch gives no time for STARTING, and RUNNING comes after the pull; it comes to know of it later
     than the wrapper, too.
     """
-    if item.created_at is None:
+    if report.created_at is None:
         return ()
     ends = [phase.started_at for phase in manifest.phases] if manifest else []
-    ends += [moment for moment in (item.started_at, item.ended_at) if moment is not None]
-    return (Phase("queue", item.created_at, max(item.created_at, min(ends))),) if ends else ()
+    ends += [moment for moment in (report.started_at, report.ended_at) if moment is not None]
+    return (Phase("queue", report.created_at, max(report.created_at, min(ends))),) if ends else ()

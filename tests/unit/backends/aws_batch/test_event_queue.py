@@ -13,7 +13,8 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from orchestrator.backends.aws_batch import AwsBatchBackend
 from orchestrator.backends.aws_batch.event_queue import EventQueue
-from orchestrator.backends.aws_batch.poller import Heard, Hint
+from orchestrator.backends.aws_batch.poller import Heard
+from orchestrator.backends.aws_batch.reports import Report
 from orchestrator.backends.aws_batch.settings import Settings
 from orchestrator.backends.base import JobState
 from tests.batch_cloud import Cloud, backend_on
@@ -65,16 +66,16 @@ class Queue:
         return {"Successful": []}
 
 
-def listener(hint: Callable[[Hint], Heard], **settings: Any) -> EventQueue:
+def listener(hint: Callable[[Report], Heard], **settings: Any) -> EventQueue:
     return EventQueue(
         lambda: None, "https://q", Settings(**settings), hint=hint, busy=lambda wait: True
     )
 
 
 def test_messages_are_received_and_deleted_ten_at_a_time() -> None:
-    heard: list[Hint] = []
+    heard: list[Report] = []
 
-    def hint(one: Hint) -> Heard:
+    def hint(one: Report) -> Heard:
         heard.append(one)
         return Heard.HERE
 
@@ -118,7 +119,7 @@ def test_a_few_messages_are_followed_by_a_pause_in_which_others_gather(
     ],
 )
 def test_what_is_malformed_foreign_or_of_no_interest_is_thrown_away(body: str) -> None:
-    def hint(one: Hint) -> Heard:
+    def hint(one: Report) -> Heard:
         raise AssertionError(one)
 
     queue = Queue(body)
@@ -131,7 +132,7 @@ def test_of_two_engines_each_hears_its_own_and_nobodys_event_goes_round_for_ever
     heard: list[tuple[str, str]] = []
 
     def engine(name: str) -> EventQueue:
-        def hint(one: Hint) -> Heard:
+        def hint(one: Report) -> Heard:
             heard.append((name, one.job_id))
             return Heard.HERE if one.job_id == name else Heard.ELSEWHERE
 

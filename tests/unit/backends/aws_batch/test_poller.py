@@ -13,8 +13,9 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from orchestrator import errors
-from orchestrator.backends.aws_batch.poller import Heard, Hint, Poller
+from orchestrator.backends.aws_batch.poller import Heard, Poller
 from orchestrator.backends.aws_batch.reasons import Ended
+from orchestrator.backends.aws_batch.reports import Report
 from orchestrator.backends.aws_batch.settings import Settings
 from orchestrator.backends.base import Change, JobState
 from orchestrator.model.attempt import AttemptRef
@@ -471,8 +472,8 @@ def test_watching_again_reports_nothing_twice() -> None:
     assert not world.finished(10)
 
 
-def heard(job_id: str, *, succeeded: bool = True) -> Hint:
-    return Hint(job_id, Ended(succeeded), "job/x/1", 5.0, 6.0)
+def heard(job_id: str, *, succeeded: bool = True) -> Report:
+    return Report(job_id, Ended(succeeded), "job/x/1", 5.0, 6.0)
 
 
 @pytest.mark.parametrize("size", [1, 5, 1000])
@@ -533,7 +534,7 @@ def test_batch_is_asked_why_the_wrapper_was_stopped_also_where_an_event_says_it(
     world.clock.now += 1
     stopped = manifest("a", handle.attempts[0], failure=Failure(FailureCode.ABORTED, "SIGTERM"))
     world.manifests.answers = [stopped, stopped]
-    world.poller.hint(Hint("a", Ended(False, "anything that somebody wrote")))
+    world.poller.hint(Report("a", Ended(False, "anything that somebody wrote")))
     [(_, change)] = world.finished(10)
     assert change.failure is not None
     assert change.failure.code is FailureCode.SPOT_LOSS
